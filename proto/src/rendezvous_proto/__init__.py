@@ -1,0 +1,1 @@
+"""The contract of Rendezvous: messages, frame codec, error table, names in the postbox, vectors."""
