@@ -1,7 +1,8 @@
 """A NATS connection with the settings that a long-running process needs.
 
 nats-py's defaults give up after sixty attempts and say nothing. Here a connection reconnects for ever,
-notices a silent server within seconds, logs what happens to it, and tells any number of listeners that it is back.
+notices a silent server within seconds, logs what happens to it, and tells any number of listeners that it is
+back.
 """
 
 import asyncio

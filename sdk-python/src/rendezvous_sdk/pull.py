@@ -2,8 +2,8 @@
 
 nats-py's `fetch()` asks, waits and asks again, which costs latency, caps the throughput and stalls. Here pull
 requests *stand* at the server, in two halves that run out at different times, so that one of them always
-waits for the next message. Every request counts against `credit`: at no time are more messages on their way or
-unprocessed than that.
+waits for the next message. Every request counts against `credit`: at no time are more messages on their way
+or unprocessed than that.
 
 Source: ADR 0005; docs/protocol.md, "Reading the postbox".
 """
@@ -82,7 +82,6 @@ class ContinuousPull:
         self._held = 0
         self._queue: asyncio.Queue[Msg] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
-        self._working = asyncio.Lock()
         self._stopping = False
         self._heard_at = time.monotonic()
         self._reconnects = nc.stats["reconnects"]
@@ -110,8 +109,8 @@ class ContinuousPull:
             stream: name of the stream.
             consumer: name of the durable pull consumer.
             on_message: called with each message, in order; it must acknowledge. A coroutine function is
-                awaited before the next message is handed over. An error that it raises is logged; the message stays
-                unacknowledged and comes again after the consumer's `ack_wait`.
+                awaited before the next message is handed over. An error that it raises is logged; the
+                message stays unacknowledged and comes again after the consumer's `ack_wait`.
             credit: messages that may be on their way or unprocessed at one time.
             heartbeat_s: interval of the server's heartbeats while nothing comes, seconds.
             manual_release: a message counts as unprocessed until `release` is called, not until `on_message`
@@ -178,12 +177,10 @@ class ContinuousPull:
             await self._end_subscription(self._subscription)
             self._subscription = None
         if self._worker is not None:
-            async with self._working:
-                self._worker.cancel()
+            await self._queue.join()
+            self._worker.cancel()
             with suppress(asyncio.CancelledError):
                 await self._worker
-        while not self._queue.empty():
-            await self._give_back(self._queue.get_nowait())
 
     async def _end_subscription(self, subscription: Subscription) -> None:
         try:
@@ -261,12 +258,18 @@ class ContinuousPull:
         """Awaits the callback apart from the subscription: heartbeats are heard while it runs."""
         while True:
             msg = await self._queue.get()
-            async with self._working:
-                try:
-                    await cast("Awaitable[None]", self._on_message(msg))
-                except Exception:  # noqa: BLE001 - the callback is the caller's; its trace goes to the log
-                    self._log_failure()
-                await self._finish_one()
+            if self._stopping:
+                await self._give_back(msg)
+            else:
+                await self._await_callback(msg)
+            self._queue.task_done()
+
+    async def _await_callback(self, msg: Msg) -> None:
+        try:
+            await cast("Awaitable[None]", self._on_message(msg))
+        except Exception:  # noqa: BLE001 - the callback is the caller's; its trace goes to the log
+            self._log_failure()
+        await self._finish_one()
 
     def _log_failure(self) -> None:
         _log.exception("pull %s: a message failed; it comes again after ack_wait", self._name)
@@ -365,5 +368,6 @@ class ContinuousPull:
 
 def _is_coroutine_callback(callback: OnMessage) -> bool:
     return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
-        getattr(callback, "__call__", None)  # noqa: B004 - asks what a call would return, not whether it can be called
+        getattr(callback, "__call__", None)  # noqa: B004 - asks what a call would return, not whether it can
+        be called
     )
