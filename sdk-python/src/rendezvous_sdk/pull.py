@@ -367,7 +367,5 @@ class ContinuousPull:
 
 
 def _is_coroutine_callback(callback: OnMessage) -> bool:
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
-        getattr(callback, "__call__", None)  # noqa: B004 - asks what a call would return, not whether it can
-        be called
-    )
+    called = callback if inspect.isroutine(callback) else type(callback).__call__
+    return inspect.iscoroutinefunction(called)
