@@ -1,0 +1,19 @@
+"""The champion: gradient boosting, served from its skops file."""
+
+from typing import Any
+
+from examples.credit.artefacts import load_estimator
+from examples.credit.features import Table, encode
+from examples.credit.outcome import to_answer
+
+
+class Boosted:
+    """Scores applicants with the trained estimator."""
+
+    def setup(self) -> None:
+        """Loads the estimator, once, when the model starts."""
+        self._estimator = load_estimator("boosted")
+
+    def score(self, applicants: Table) -> dict[str, Any]:
+        """Returns the probability of a default and the label, for each applicant."""
+        return to_answer(self._estimator.predict_proba(encode(applicants))[:, 1])
