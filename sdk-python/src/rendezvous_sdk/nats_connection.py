@@ -31,12 +31,14 @@ class Connection(Client):
 
     Attributes:
         reconnect_listeners: called in order, on the event loop, after subscriptions were replayed.
+        disconnect_listeners: called in order, on the event loop, as soon as the connection is lost.
         slow_consumer_drops: messages that the client dropped because a subscription's buffer was full.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.reconnect_listeners: list[Listener] = []
+        self.disconnect_listeners: list[Listener] = []
         self.slow_consumer_drops = 0
 
 
@@ -129,6 +131,8 @@ class _Events:
 
     async def disconnected(self) -> None:
         _log.warning("disconnected from NATS at %s; trying to reconnect", self._url)
+        for listener in tuple(self._connection.disconnect_listeners):
+            listener()
 
     async def reconnected(self) -> None:
         _log.info("reconnected to NATS at %s", self._url)
