@@ -1,0 +1,140 @@
+"""What must hold in a specification beyond its types."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from rendezvous._checking_steps import check_steps
+from rendezvous._durations import parse_duration
+from rendezvous._problems import Problems, nearest
+from rendezvous._structs import ColumnSpec, EndpointSpec
+from rendezvous._values import value_problem
+from rendezvous.rule import RuleFactory
+
+MAX_DEADLINE_S = 60.0
+MAX_REQUEST_BYTES = 921_600
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_spec(spec: EndpointSpec, rules: Mapping[str, RuleFactory], problems: Problems) -> None:
+    """Note everything that contradicts the specification's rules.
+
+    Args:
+        spec: A specification whose types are right.
+        rules: Plug-in rules by name.
+        problems: Collects what is wrong.
+    """
+    _check_name("endpoint", "endpoint", spec.endpoint, problems)
+    _check_columns("inputs", spec.inputs, problems)
+    _check_columns("outputs", spec.outputs, problems)
+    if not spec.outputs:
+        problems.add("outputs", "empty; declare at least one output column")
+    _check_models(spec, problems)
+    deadline_s = check_duration(
+        "policy.deadline", spec.policy.deadline, problems, above_s=0.0, most_s=MAX_DEADLINE_S
+    )
+    check_steps(spec, deadline_s, rules, problems)
+    _check_otherwise(spec, problems)
+    _check_limits(spec, problems)
+    _check_postbox(spec, problems)
+
+
+def check_duration(
+    path: str, text: str, problems: Problems, *, above_s: float = -1.0, most_s: float = math.inf
+) -> float | None:
+    """Note a malformed or out-of-range duration.
+
+    Returns:
+        Seconds, or None when a problem was noted.
+    """
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        problems.add(path, str(error))
+        return None
+    if seconds <= above_s:
+        problems.add(path, f"{text} is not above {above_s:g}s")
+        return None
+    if seconds > most_s:
+        problems.add(path, f"{text} is more than the limit of {most_s:g}s")
+        return None
+    return seconds
+
+
+def _check_name(path: str, kind: str, name: str, problems: Problems) -> None:
+    if not _NAME.fullmatch(name):
+        problems.add(path, f"{kind} name {name!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _check_columns(path: str, columns: Sequence[ColumnSpec], problems: Problems) -> None:
+    seen: dict[str, int] = {}
+    for i, column in enumerate(columns):
+        if not column.name:
+            problems.add(f"{path}[{i}].name", "empty; a column needs a name")
+        first = seen.setdefault(column.name, i)
+        if first != i:
+            problems.add(
+                f"{path}[{i}].name", f"duplicate column {column.name!r}; {path}[{first}] has that name"
+            )
+        for j, size in enumerate(column.shape):
+            if size < 1:
+                problems.add(f"{path}[{i}].shape[{j}]", f"{size} is less than 1")
+        if column.nan and not column.is_floating:
+            problems.add(f"{path}[{i}].nan", f"only FP16, FP32 and FP64 have NaN, {column.type} has not")
+
+
+def _check_models(spec: EndpointSpec, problems: Problems) -> None:
+    for name, model in spec.models.items():
+        _check_name(f"models.{name}", "model", name, problems)
+        if not (model.weight > 0 and math.isfinite(model.weight)):
+            problems.add(
+                f"models.{name}.weight",
+                f"{model.weight:g} is not above 0 and finite; a model that must not count is a shadow",
+            )
+    champions = spec.models_of("champion")
+    for name in champions[1:]:
+        problems.add(
+            f"models.{name}.role",
+            f"second champion beside {champions[0]!r}; at most one, the others are challengers",
+        )
+    if len(spec.models_of("decoy")) == len(spec.models):
+        problems.add("models", "no model that scores; name at least one that is not a decoy")
+
+
+def _check_otherwise(spec: EndpointSpec, problems: Problems) -> None:
+    values = spec.policy.otherwise
+    if isinstance(values, str):
+        return
+    columns = {column.name: column for column in spec.outputs}
+    for name, value in values.items():
+        path = f"policy.otherwise.{name}"
+        if name not in columns:
+            problems.add(path, f"not an output column{nearest(name, columns)}")
+        elif problem := value_problem(columns[name], value):
+            problems.add(path, problem)
+    for name in columns:
+        if name not in values:
+            problems.add(
+                "policy.otherwise", f"output column {name!r} has no value; give one, or write 'error'"
+            )
+
+
+def _check_limits(spec: EndpointSpec, problems: Problems) -> None:
+    limits = spec.limits
+    for name in ("max_rows", "max_bytes", "max_in_flight"):
+        if getattr(limits, name) < 1:
+            problems.add(f"limits.{name}", f"{getattr(limits, name)} is less than 1")
+    if limits.max_bytes > MAX_REQUEST_BYTES:
+        problems.add(
+            "limits.max_bytes", f"{limits.max_bytes} is more than a parcel holds, {MAX_REQUEST_BYTES}"
+        )
+
+
+def _check_postbox(spec: EndpointSpec, problems: Problems) -> None:
+    postbox = spec.postbox
+    check_duration("postbox.ack_wait", postbox.ack_wait, problems, above_s=0.0, most_s=3600.0)
+    check_duration("postbox.max_age", postbox.max_age, problems)
+    if not 1 <= postbox.replicas <= 5:
+        problems.add("postbox.replicas", f"{postbox.replicas} is not between 1 and 5")
+    if postbox.max_bytes < 1 and postbox.max_bytes != -1:
+        problems.add("postbox.max_bytes", f"{postbox.max_bytes} is neither above 0 nor -1 (no limit)")
