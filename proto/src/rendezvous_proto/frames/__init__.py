@@ -1,0 +1,24 @@
+"""The frame codec: tables to and from `v1.Frame`, checked, joined and cut. Source: docs/protocol.md, "Frames".
+
+Encode what you have (`encode_frame`), read what came (`FrameView`), refuse what contradicts itself
+(`check_frame`), and move rows about (`join_frames`, `slice_frame`, `split_frame`).
+"""
+
+from rendezvous_proto.frames._check import check_frame
+from rendezvous_proto.frames._cut import join_frames, slice_frame, split_frame
+from rendezvous_proto.frames._encode import encode_frame
+from rendezvous_proto.frames._types import MAX_RANK, column_width, type_name, type_number
+from rendezvous_proto.frames._view import FrameView
+
+__all__ = [
+    "MAX_RANK",
+    "FrameView",
+    "check_frame",
+    "column_width",
+    "encode_frame",
+    "join_frames",
+    "slice_frame",
+    "split_frame",
+    "type_name",
+    "type_number",
+]
