@@ -119,10 +119,7 @@ _ROWS: tuple[tuple[ErrorCode, str, bool, str, int], ...] = (
     ),
     (
         ErrorCode.SIGNATURE_MISMATCH,
-        (
-            "The frame does not match the signature: missing, extra, mistyped or misshapen column, "
-            "value not allowed."
-        ),
+        ("The frame does not match the signature: missing, extra, mistyped or misshapen column, value not allowed."),
         False,
         "INVALID_ARGUMENT",
         400,

@@ -73,7 +73,7 @@ def _check_finite(what: str, column: v1.Column) -> None:
     row = element // (len(elements) // max(1, _rows_of(column, len(elements))))
     name = column.name
     raise SignatureMismatchError(
-        f"{what}: column {name!r} is {elements[element]} in row {row}: NaN and infinite values are not allowed here",
+        f"{what}: column {name!r} is {elements[element]} in row {row}: it must be finite here",
         {"what": what, "column": name, "row": row, "actual": elements[element]},
     )
 
@@ -109,9 +109,7 @@ def _refuse_unknown(name: str, known: Sequence[str], what: str) -> NoReturn:
     )
 
 
-def _refuse_absent(
-    specs: dict[str, v1.ColumnSpec], found: set[str], names: Sequence[str], what: str
-) -> NoReturn:
+def _refuse_absent(specs: dict[str, v1.ColumnSpec], found: set[str], names: Sequence[str], what: str) -> NoReturn:
     name = next(name for name in specs if name not in found)
     expected = f"{type_name(specs[name].type)}{list(specs[name].shape)}"
     raise SignatureMismatchError(

@@ -1,7 +1,8 @@
-"""The frame codec: tables to and from `v1.Frame`, checked, joined and cut. Source: docs/protocol.md, "Frames".
+"""The frame codec: tables to and from `v1.Frame`, checked, joined and cut.
 
 Encode what you have (`encode_frame`), read what came (`FrameView`), refuse what contradicts itself
 (`check_frame`), and move rows about (`join_frames`, `slice_frame`, `split_frame`).
+Source: docs/protocol.md, section "Frames".
 """
 
 from rendezvous_proto.frames._check import check_frame

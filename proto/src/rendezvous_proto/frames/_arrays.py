@@ -38,9 +38,7 @@ def column_of_array(
     if array.ndim == 0:
         refuse_column(name, "a scalar is no column: give one value a row")
     if array.ndim - 1 > MAX_RANK:
-        refuse_column(
-            name, f"{array.ndim - 1} dimensions a row: at most {MAX_RANK} are allowed", limit=MAX_RANK
-        )
+        refuse_column(name, f"{array.ndim - 1} dimensions a row: at most {MAX_RANK} are allowed", limit=MAX_RANK)
     match array.dtype.kind:
         case "b" | "i" | "u" | "f":
             return _number_column(name, array, kind, mask)
@@ -64,9 +62,7 @@ def column_of_array(
     )
 
 
-def _number_column(
-    name: str, array: NDArray[Any], kind: int | None, mask: Mask | None
-) -> tuple[v1.Column, int]:
+def _number_column(name: str, array: NDArray[Any], kind: int | None, mask: Mask | None) -> tuple[v1.Column, int]:
     natural = type_of_dtype(array.dtype)
     if natural is None:
         refuse_column(
@@ -132,9 +128,7 @@ def _in_range(array: NDArray[Any], target: np.dtype[Any]) -> bool:
     return int(array.min()) >= limits.min and int(array.max()) <= limits.max
 
 
-def _time_column(
-    name: str, array: NDArray[Any], kind: int | None, mask: Mask | None
-) -> tuple[v1.Column, int]:
+def _time_column(name: str, array: NDArray[Any], kind: int | None, mask: Mask | None) -> tuple[v1.Column, int]:
     gone = np.isnat(array)
     if array.ndim > 1 and gone.any():
         refuse_column(name, "NaT inside a shaped value cannot be sent: only whole rows can be missing")

@@ -21,11 +21,7 @@ def column_of_arrow(name: str, source: Any, kind: int | None) -> tuple[v1.Column
     Raises:
         InvalidFrameError: If its type has none here (decimal, date, struct, map, ...) or does not fit *kind*.
     """
-    array = (
-        pa.concat_arrays(source.chunks)
-        if isinstance(source, pa.ChunkedArray) and source.num_chunks
-        else source
-    )
+    array = pa.concat_arrays(source.chunks) if isinstance(source, pa.ChunkedArray) and source.num_chunks else source
     if isinstance(array, pa.ChunkedArray):
         array = pa.array([], type=source.type)
     if pa.types.is_dictionary(array.type):
@@ -71,7 +67,7 @@ def _numbers(array: Any) -> Any:
         return array.to_numpy(zero_copy_only=False)
     if pa.types.is_boolean(array.type):
         return pc.fill_null(array, False).to_numpy(zero_copy_only=False)
-    # A view of the data buffer: `fill_null` does not know every type, and NumPy's floats would lose 64-bit integers.
+    # A view of the data buffer: `fill_null` does not know every type, `to_numpy` would turn integers to floats.
     dtype = np.dtype(array.type.to_pandas_dtype())
     values = np.frombuffer(array.buffers()[1], dtype=dtype)
     return values[array.offset : array.offset + len(array)]

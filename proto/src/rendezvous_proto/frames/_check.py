@@ -16,8 +16,8 @@ def check_frame(frame: v1.Frame) -> None:
     A frame without rows is sound. Time grows with columns and BOOL elements, not with other values.
 
     Raises:
-        InvalidFrameError: If rows are negative; a name is empty or used twice; a type is unknown; a shape has a
-            negative dimension or more than 8; values, strings or blobs are of the wrong number or belong to
+        InvalidFrameError: If rows are negative; a name is empty or used twice; a type is unknown; a shape has
+            a negative dimension or more than 8; values, strings or blobs are of the wrong number or belong to
             another type; a bitmap has the wrong length or spare bits; a BOOL byte is not 0 or 1.
             Attribute `column`: the name, where one is at fault.
     """
@@ -97,7 +97,7 @@ def _refuse_payload(column: v1.Column, rows: int, elements: int) -> NoReturn:
             unit = "bytes" if other == "values" else "elements"
             _refuse(
                 column,
-                f"type {type_name(kind)} is carried in `{carrier}`, but `{other}` has {actual} {unit}: clear it",
+                f"type {type_name(kind)} is carried in `{carrier}`, but `{other}` has {actual} {unit}",
                 carrier=carrier,
                 actual=actual,
             )

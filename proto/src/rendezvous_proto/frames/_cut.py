@@ -13,7 +13,7 @@ def join_frames(frames: Sequence[v1.Frame]) -> v1.Frame:
     """Returns one frame with the rows of all, in order.
 
     Args:
-        frames: Sound frames (see `check_frame`) with the same columns in the same order. None: an empty frame.
+        frames: Sound frames (see `check_frame`) with the same columns in the same order. None: no rows.
 
     Raises:
         InvalidFrameError: If names, types, shapes or their order differ; attributes `column` and `frame`.

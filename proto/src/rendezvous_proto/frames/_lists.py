@@ -1,6 +1,6 @@
 """Encodes lists of Python values as columns."""
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +12,8 @@ from rendezvous_proto.frames._types import BYTES, DTYPES, STRING
 
 _NOTHING = type(None)
 _PANDAS_NOTHING = frozenset({"NAType", "NaTType"})
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_MICROSECOND = datetime.timedelta(microseconds=1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def column_of_list(name: str, values: Sequence[Any], kind: int | None) -> tuple[v1.Column, int]:
@@ -100,25 +100,24 @@ def _numbers(name: str, values: list[Any], family: type) -> np.ndarray[Any, Any]
             return np.array(values, dtype=dtype)
         except OverflowError:
             continue
-    return refuse_column(
-        name, f"integers from {min(values)} to {max(values)} fit neither INT64 nor UINT64: use floats"
-    )
+    return refuse_column(name, f"integers from {min(values)} to {max(values)} fit neither INT64 nor UINT64: use floats")
 
 
 def _plain(name: str, value: Any) -> Any:
     """Returns a NumPy scalar, a subclass's instance or a point in time as bool, int, float, str or bytes."""
     if isinstance(value, np.datetime64):
         return int(value.astype("datetime64[us]").astype(np.int64))
-    if isinstance(value, datetime.datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
+    if isinstance(value, dt.datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         return (aware - _EPOCH) // _MICROSECOND
-    for family, numpy_family in (
+    families: tuple[tuple[Any, Any], ...] = (
         (bool, np.bool_),
         (int, np.integer),
         (float, np.floating),
         (str, np.str_),
         (bytes, np.bytes_),
-    ):
+    )
+    for family, numpy_family in families:
         if isinstance(value, family | numpy_family):
             return family(value)
     if isinstance(value, bytearray | memoryview):
@@ -127,14 +126,12 @@ def _plain(name: str, value: Any) -> Any:
         refuse_column(name, "missing inside a shaped value cannot be sent: only whole rows can be missing")
     return refuse_column(
         name,
-        f"values of type {type(value).__qualname__} have no type in a frame: convert them to numbers, text or bytes",
+        f"values of type {type(value).__qualname__} have no type in a frame: use numbers, text or bytes",
         actual=type(value).__qualname__,
     )
 
 
-def _shaped_column(
-    name: str, values: Sequence[Any], kind: int | None, mask: Mask | None
-) -> tuple[v1.Column, int]:
+def _shaped_column(name: str, values: Sequence[Any], kind: int | None, mask: Mask | None) -> tuple[v1.Column, int]:
     present = list(values) if mask is None else [v for v, gone in zip(values, mask, strict=True) if not gone]
     first = present[0]
     if not all(isinstance(value, list | tuple | np.ndarray) for value in present):

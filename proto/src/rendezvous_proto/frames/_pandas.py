@@ -39,9 +39,7 @@ def column_of_series(name: str, series: "pd.Series[Any]", kind: int | None) -> t
         return column_of_list(name, [None if gone else t for t, gone in zip(texts, mask, strict=True)], kind)
     if (plain := getattr(dtype, "numpy_dtype", None)) is not None:
         return column_of_array(name, series.to_numpy(dtype=plain, na_value=plain.type(0)), kind, mask)
-    return refuse_column(
-        name, f"pandas dtype {dtype} has no type in a frame: convert it with `astype`", dtype=dtype
-    )
+    return refuse_column(name, f"pandas dtype {dtype} has no type in a frame: convert it with `astype`", dtype=dtype)
 
 
 def to_pandas(view: "FrameView") -> pd.DataFrame:

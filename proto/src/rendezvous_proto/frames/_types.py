@@ -70,9 +70,7 @@ def type_number(data_type: int | str) -> int:
         return int(data_type)
     number = _NUMBERS.get(data_type.removeprefix(_PREFIX))
     if number is None:
-        raise InvalidFrameError(
-            f"type {data_type!r} is unknown: use one of {', '.join(_NUMBERS)}", {"type": data_type}
-        )
+        raise InvalidFrameError(f"type {data_type!r} is unknown: use one of {', '.join(_NUMBERS)}", {"type": data_type})
     return number
 
 
