@@ -1,7 +1,7 @@
 """Generates the Python package `rendezvous_proto.v1` from `rendezvous/v1/*.proto`.
 
 protoc derives Python imports from the files' paths, `rendezvous.v1`, which is the name of the decision core;
-so the generated imports are rewritten to `rendezvous_proto.v1`. Run by `make proto`.
+so the generated imports are rewritten to `rendezvous_proto.v1`. Run by `make proto`; `--check` only compares.
 """
 
 import re
@@ -53,5 +53,17 @@ def facade(target: Path) -> str:
     return "\n".join([title, "", *imports, grpc, "", exported, ""])
 
 
+def find_drift() -> list[str]:
+    """Returns the names of generated files that differ from what would be generated now."""
+    with tempfile.TemporaryDirectory() as scratch:
+        generate(Path(scratch))
+        made = {path.name: path.read_bytes() for path in Path(scratch).glob("*.py*")}
+        kept = {path.name: path.read_bytes() for path in TARGET.glob("*.py*")}
+    return sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
+
+
 if __name__ == "__main__":
-    generate(TARGET)
+    if "--check" not in sys.argv[1:]:
+        generate(TARGET)
+    elif drift := find_drift():
+        sys.exit(f"not up to date: {', '.join(drift)}; run `make proto`")

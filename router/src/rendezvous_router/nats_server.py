@@ -153,9 +153,7 @@ class NatsServer:
                     return
             time.sleep(_POLL_S)
         self.kill()
-        raise NatsServerError(
-            f"nats-server was not ready within {_START_TIMEOUT_S:g} s:\n{self._last_lines()}"
-        )
+        raise NatsServerError(f"nats-server was not ready within {_START_TIMEOUT_S:g} s:\n{self._last_lines()}")
 
     def _last_lines(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])

@@ -1,0 +1,88 @@
+# One door to every language's tools. `make help` lists the verbs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+BUF := .tools/node_modules/.bin/buf
+MEMBERS := proto rendezvous sdk-python router
+READY := $(VENV)/.ready
+# Model processes share the cores with everything else here; one BLAS or OpenMP thread each.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: help
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY) ## Install everything into .venv (done by the others when needed)
+
+$(READY): requirements.lock $(MEMBERS:%=%/pyproject.toml) | python-is-new-enough
+	@echo "Setting up $(VENV) (a minute on a new machine) ..."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv --system-certs pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --offline --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@touch $@
+
+.PHONY: python-is-new-enough
+python-is-new-enough:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found: install python3.11 and python3.11-venv."; exit 1; }
+	@"$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer with its venv module is needed; $$($(PYTHON) --version) at $(PYTHON) will not do. Debian: apt-get install python3-venv; or: make PYTHON=/path/to/python3.11"; exit 1; }
+
+.PHONY: demo
+demo: $(READY) ## Train, start everything, score 300 applicants, hang the champion, explain, stop
+	@$(BIN)/python -m examples.credit.demo
+
+.PHONY: up
+up: $(READY) ## Start the credit example and stay up until Ctrl-C
+	@$(BIN)/python -m examples.credit.train
+	@$(BIN)/rendezvous up --project examples/credit/rendezvous.yaml
+
+.PHONY: test
+test: $(READY) ## Run every test against real servers and processes
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(READY) $(BUF) ## Format, lint, types, protocol lint, generated files up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BUF) lint proto
+	$(BUF) breaking proto --against ".git#ref=$$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse HEAD),subdir=proto"
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/python proto/document.py --check
+
+.PHONY: format
+format: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: proto
+proto: $(READY) ## Generate the Python messages, and the tables of docs/protocol.md
+	$(BIN)/python proto/generate.py
+	$(BIN)/python proto/document.py
+
+.PHONY: bench
+bench: $(READY) ## Measure against a bare echo, direct calls, a fan-out and MLServer (about 15 minutes)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+.PHONY: lock
+lock: $(READY) ## Pin the dependencies again: names, versions, hashes
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-find-links --all-extras --group dev $(MEMBERS:%=--no-emit-package rendezvous-%) \
+	  --no-emit-package rendezvous --no-emit-package rendezvous-sdk $(MEMBERS:%=%/pyproject.toml) pyproject.toml -o requirements.lock > /dev/null
+
+$(BUF): proto/package.json
+	@command -v npm > /dev/null || { echo "buf lints the protocol and comes with npm: install Node.js (Debian: apt-get install npm)."; exit 1; }
+	@mkdir -p .tools && cp proto/package.json .tools/ && npm install --silent --no-audit --no-fund --no-package-lock --prefix .tools
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove what can be made again
+	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .rendezvous

@@ -1,0 +1,229 @@
+"""The desk of one endpoint: takes requests, seals parcels, opens mailboxes, gives answers.
+
+A request is *accepted* when it matches the signature and there is room; it is *kept* when JetStream has acknowledged
+its parcel; it is *decided* when its mailbox is; it is answered when it is both kept and decided, or at its deadline.
+Everything here runs in callbacks of one event loop; nothing awaits.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from rendezvous.mailbox import Decision
+from rendezvous_proto.errors import ErrorCode, RendezvousError, UnavailableError
+from rendezvous_proto.postbox import MAX_PARCEL_BYTES, input_subject
+from rendezvous_proto.v1 import ScoreReply
+
+from rendezvous_router.answers import record_of, reply_to
+from rendezvous_router.clock import Clock
+from rendezvous_router.endpoint import Endpoint
+from rendezvous_router.ledger import Ledger
+from rendezvous_router.pacing import NEVER, Pacer
+from rendezvous_router.parcels import OpenParcel, Request, seal_parcel
+from rendezvous_router.postbox import Postbox
+from rendezvous_router.scores import TakenScore
+from rendezvous_router.tally import EndpointTally, ModelTally
+
+SEAL_BYTES = MAX_PARCEL_BYTES // 2
+"""Waiting bytes at which a parcel is full; one request may be up to the limit by itself."""
+SEAL_ROWS = 8192
+"""Waiting rows at which a parcel is full."""
+
+
+@dataclass(slots=True, frozen=True)
+class DeskRoom:
+    """What the desks of one router share."""
+
+    loop: asyncio.AbstractEventLoop
+    """The event loop, whose clock counts."""
+    clock: Clock[Request]
+    """Wakes mailboxes."""
+    postbox: Postbox
+    """Takes parcels."""
+    ledger: Ledger
+    """Takes decisions."""
+    parcels: dict[str, OpenParcel] = field(default_factory=dict)
+    """Open parcels by id."""
+
+
+class Desk:
+    """See the module's docstring. *endpoint* is replaced by `adopt` when the specification changes."""
+
+    def __init__(self, endpoint: Endpoint, room: DeskRoom) -> None:
+        self.endpoint = endpoint
+        self.tally = EndpointTally()
+        self.in_flight = 0
+        self._room = room
+        self._pacer = Pacer()
+        self._waiting: list[Request] = []
+        self._waiting_bytes = 0
+        self._waiting_rows = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """Works by a new revision from now on; what was accepted keeps the one it was accepted under."""
+        self._seal()
+        self.endpoint = endpoint
+
+    def take_request(self, request: Request, size_bytes: int) -> None:
+        """Accepts *request*, of *size_bytes* on the wire: it will be answered by its deadline."""
+        self.in_flight += 1
+        self.tally.requests += 1
+        if self._waiting and self._waiting_bytes + size_bytes > MAX_PARCEL_BYTES:
+            self._seal()
+        self._waiting.append(request)
+        self._waiting_bytes += size_bytes
+        self._waiting_rows += request.rows
+        assert request.mailbox is not None, "a request comes with its mailbox"
+        self._room.clock.wake_at(request.mailbox.next_wake, request)
+        now = request.accepted_at
+        due = self._pacer.arrive(now, request.deadline_at - now)
+        if due <= now or self._waiting_bytes >= SEAL_BYTES or self._waiting_rows >= SEAL_ROWS:
+            self._seal()
+        else:
+            self._arm(due)
+
+    def take_score(self, taken: TakenScore, parcel: OpenParcel) -> None:
+        """Puts a model's score into the mailboxes of its parcel's requests."""
+        now = taken.arrived_at
+        model = taken.message.model
+        tally = self.tally.model(model)
+        tally.times_ms.append((now - parcel.sealed_at) * 1e3)
+        for request, score in zip(parcel.requests, taken.scores, strict=True):
+            _count(tally, score.error.code if score.error else None, is_late=now > request.deadline_at)
+            mailbox = request.mailbox
+            assert mailbox is not None, "a request comes with its mailbox"
+            decision = mailbox.deliver(score, now)
+            if decision is not None:
+                self._decide(request, decision)
+
+    def wake(self, request: Request, now: float) -> None:
+        """Lets time pass for *request*: its policy's next step, or its deadline."""
+        if request.answer.done():
+            return
+        mailbox = request.mailbox
+        assert mailbox is not None, "a request comes with its mailbox"
+        if mailbox.decision is None:
+            decision = mailbox.wake(now)
+            if decision is None:
+                self._room.clock.wake_at(mailbox.next_wake, request)
+                return
+            self._decide(request, decision)
+        if not request.answer.done():
+            if now < request.deadline_at:
+                self._room.clock.wake_at(request.deadline_at, request)
+            else:
+                self._refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
+
+    def _arm(self, due: float) -> None:
+        if due >= self._timer_at and self._timer is not None:
+            return  # it fires earlier, looks again and re-arms
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self._room.loop.call_at(due, self._pace)
+
+    def _pace(self) -> None:
+        self._timer, self._timer_at = None, NEVER
+        now = self._room.loop.time()
+        due = self._pacer.due(now)
+        if due <= now + 1e-5:
+            self._seal()
+        elif due < NEVER:
+            self._arm(due)
+
+    def _seal(self) -> None:
+        requests = [request for request in self._waiting if not request.answer.done()]
+        self._pacer.waiting -= len(self._waiting) - len(requests)
+        self._waiting, self._waiting_bytes, self._waiting_rows = [], 0, 0
+        if not requests:
+            return
+        now = self._room.loop.time()
+        # Requests of one parcel share one revision: `adopt` seals before it changes the endpoint.
+        endpoint = requests[0].endpoint
+        parcel, payload = seal_parcel(endpoint, requests, router=self._room.postbox.router, now=now)
+        parcel.undecided -= sum(
+            request.mailbox is not None and request.mailbox.decision is not None for request in requests
+        )
+        self._pacer.seal(len(requests))
+        self._room.parcels[parcel.parcel_id] = parcel
+        acknowledged = self._room.postbox.send(input_subject(endpoint.name), payload, parcel.parcel_id)
+        acknowledged.add_done_callback(partial(self._take_ack, parcel))
+
+    def _take_ack(self, parcel: OpenParcel, acknowledged: "asyncio.Future[int]") -> None:
+        error = acknowledged.exception()
+        if error is not None:
+            for request in parcel.requests:
+                self._refuse_unkept(request, str(error))
+            return
+        parcel.is_kept = True
+        for request in parcel.requests:
+            if request.reply is not None:
+                self._settle(request, request.reply)
+
+    def _decide(self, request: Request, decision: Decision) -> None:
+        mailbox = request.mailbox
+        assert mailbox is not None, "a request comes with its mailbox"
+        try:
+            request.reply = reply_to(request, mailbox, decision)
+        except RendezvousError as error:
+            request.reply = error
+        rules = self.tally.rules
+        rules[decision.rule] = rules.get(decision.rule, 0) + 1
+        if decision.models:
+            self.tally.model(decision.models[0]).won += 1
+        parcel = request.parcel
+        if parcel is None:
+            return  # decided before it was sealed (its deadline was very short): it ends unkept
+        parcel.undecided -= 1
+        if not parcel.undecided:
+            self._pacer.settle()
+            self._pace_soon()
+        if parcel.is_kept:
+            self._settle(request, request.reply)
+
+    def _pace_soon(self) -> None:
+        if self._waiting:
+            self._arm(self._pacer.due(self._room.loop.time()))
+
+    def _refuse_unkept(self, request: Request, reason: str) -> None:
+        if request.answer.done():
+            return
+        self.tally.unavailable += 1
+        error = UnavailableError(
+            f"endpoint {request.endpoint.name}: {reason}; it may have been kept all the same: "
+            "retry with the same request id",
+            {"request_id": request.request_id},
+        )
+        self._settle(request, error)
+
+    def _settle(self, request: Request, reply: ScoreReply | RendezvousError) -> None:
+        if request.answer.done():
+            return
+        self.in_flight -= 1
+        mailbox = request.mailbox
+        if mailbox is not None and mailbox.decision is not None and request.parcel is not None:
+            make_record: Callable[[], object] = partial(
+                record_of, request, mailbox, mailbox.decision, reply, self._room.postbox.router
+            )
+            self._room.ledger.enter(request.endpoint.name, make_record)  # type: ignore[arg-type] # partial of record_of
+        if isinstance(reply, RendezvousError):
+            self.tally.no_answer += reply.code == ErrorCode.NO_ANSWER
+            request.answer.set_exception(reply)
+        else:
+            self.tally.answered += 1
+            request.answer.set_result(reply)
+
+
+def _count(tally: ModelTally, error_code: int | None, *, is_late: bool) -> None:
+    if error_code is None:
+        tally.scored += 1
+    elif error_code == ErrorCode.EXPIRED:
+        tally.expired += 1
+    elif error_code == ErrorCode.INVALID_OUTPUT:
+        tally.invalid += 1
+    else:
+        tally.failed += 1
+    tally.late += is_late

@@ -1,0 +1,257 @@
+"""The gRPC front door: `rendezvous.v1.Score`, health and reflection. Thin: it moves bytes and maps errors.
+
+Requests are parsed here rather than by grpc, so that bytes which are no `ScoreRequest` get a clear answer, too.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from rendezvous_proto.errors import (
+    ERROR_METADATA_KEY,
+    InternalError,
+    InvalidFrameError,
+    InvalidRequestError,
+    RendezvousError,
+)
+from rendezvous_proto.frames import diagnose_bad_utf8
+from rendezvous_proto.v1 import DescribeRequest, ScoreReply, ScoreRequest
+
+from rendezvous_router.app import Router
+
+SERVICE = "rendezvous.v1.Score"
+"""Full name of the service."""
+STREAM_WINDOW = 1024
+"""Requests of one stream that may be in flight; then the door reads no further, and HTTP/2 holds the client back."""
+KEEPALIVE_MIN_MS = 10_000
+"""Clients may ping an idle connection this often without being sent away."""
+
+_log = logging.getLogger(__name__)
+_STATUS = {status.name: status for status in grpc.StatusCode}
+
+Context = grpc.aio.ServicerContext
+
+
+class Door:
+    """Serves one router over gRPC.
+
+    Args:
+        router: answers.
+        reuse_port: share the port with other workers (SO_REUSEPORT).
+    """
+
+    def __init__(self, router: Router, *, reuse_port: bool = False) -> None:
+        self._router = router
+        self._reuse_port = reuse_port
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+        self._streams: set[asyncio.Event] = set()
+
+    async def open(self) -> int:
+        """Listens, and returns the port.
+
+        Raises:
+            RuntimeError: the port is taken.
+        """
+        options = self._router.options
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", int(self._reuse_port)),
+                ("grpc.max_receive_message_length", options.max_message_bytes),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MIN_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ]
+        )
+        server.add_generic_rpc_handlers((self._handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        port = server.add_insecure_port(f"{options.host}:{options.grpc_port}")
+        await server.start()
+        self._server = server
+        await self.set_serving(self._router.postbox.is_connected)
+        return int(port)
+
+    async def set_serving(self, is_serving: bool) -> None:
+        """Sets what the health service answers."""
+        status = health_pb2.HealthCheckResponse
+        for service in ("", SERVICE):
+            await self._health.set(service, status.SERVING if is_serving else status.NOT_SERVING)
+
+    async def close(self, grace_s: float) -> None:
+        """Refuses new calls, and gives those in progress *grace_s* seconds."""
+        await self._health.enter_graceful_shutdown()
+        for stream in self._streams:
+            stream.set()
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+    def _handler(self) -> grpc.GenericRpcHandler:
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Describe": grpc.unary_unary_rpc_method_handler(self._describe),
+                "Score": grpc.unary_unary_rpc_method_handler(self._score),
+                "ScoreStream": grpc.stream_stream_rpc_method_handler(self._score_stream),
+            },
+        )
+
+    async def _describe(self, raw: bytes, context: Context) -> bytes:
+        try:
+            request = DescribeRequest.FromString(raw)
+        except DecodeError:
+            await _abort(context, InvalidRequestError("the message is not a rendezvous.v1.DescribeRequest"))
+        try:
+            return self._router.describe(request.endpoint).SerializeToString()
+        except RendezvousError as error:
+            await _abort(context, error)
+            raise
+
+    async def _score(self, raw: bytes, context: Context) -> bytes:
+        try:
+            answer = self._submit(raw, context)
+            reply = await asyncio.shield(answer)
+        except RendezvousError as error:
+            await _abort(context, error)
+            raise
+        return reply.SerializeToString()
+
+    async def _score_stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        stream = _Stream(self, requests, context)
+        self._streams.add(stream.draining)
+        try:
+            async for reply in stream.replies():
+                yield reply
+        finally:
+            self._streams.discard(stream.draining)
+            stream.cancel()
+
+    def _submit(self, raw: bytes, context: Context) -> "asyncio.Future[ScoreReply]":
+        traceparent = tracestate = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == "traceparent":
+                traceparent = str(value)
+            elif key == "tracestate":
+                tracestate = str(value)
+        try:
+            return self._router.submit(
+                parse_request(raw),
+                size_bytes=len(raw),
+                content=hash(raw),
+                remaining_s=context.time_remaining(),
+                traceparent=traceparent,
+                tracestate=tracestate,
+            )
+        except RendezvousError:
+            raise
+        except Exception as error:
+            _log.exception("a request failed inside the router")
+            raise InternalError("a fault of the router: see its log, and please report it") from error
+
+
+class _Stream:
+    """One ScoreStream call: reads on while answers are awaited, and writes them as they come."""
+
+    def __init__(self, door: Door, requests: AsyncIterator[bytes], context: Context) -> None:
+        self.draining = asyncio.Event()
+        self._door = door
+        self._context = context
+        self._requests = requests
+        self._ready: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(STREAM_WINDOW)
+        self._open = 0
+        self._is_read = False
+        self._reader = asyncio.create_task(self._read())
+        self._drainer = asyncio.create_task(self._drain())
+
+    async def replies(self) -> AsyncIterator[bytes]:
+        """Yields serialized replies until all requests of the stream are answered."""
+        while (reply := await self._ready.get()) is not None:
+            yield reply
+
+    def cancel(self) -> None:
+        """Stops reading; what was accepted stays accepted."""
+        self._reader.cancel()
+        self._drainer.cancel()
+
+    async def _read(self) -> None:
+        async for raw in self._requests:
+            await self._room.acquire()
+            self._open += 1
+            try:
+                answer = self._door._submit(raw, self._context)  # noqa: SLF001 # the stream is a part of the door
+            except RendezvousError as error:
+                self._put(_error_reply(_request_id(raw), error))
+                continue
+            answer.add_done_callback(lambda done, raw=raw: self._take(done, raw))
+        self._end()
+
+    async def _drain(self) -> None:
+        await self.draining.wait()
+        self._reader.cancel()
+        self._end()
+
+    def _take(self, answer: "asyncio.Future[ScoreReply]", raw: bytes) -> None:
+        if answer.cancelled():
+            error: BaseException | None = InternalError("the answer was cancelled")
+        else:
+            error = answer.exception()
+        if error is None:
+            self._put(answer.result())
+        elif isinstance(error, RendezvousError):
+            self._put(_error_reply(_request_id(raw), error))
+        else:
+            self._put(_error_reply(_request_id(raw), InternalError("a fault of the router: see its log")))
+
+    def _put(self, reply: ScoreReply) -> None:
+        self._open -= 1
+        self._room.release()
+        self._ready.put_nowait(reply.SerializeToString())
+        if self._is_read and not self._open:
+            self._ready.put_nowait(None)
+
+    def _end(self) -> None:
+        if not self._is_read:
+            self._is_read = True
+            if not self._open:
+                self._ready.put_nowait(None)
+
+
+def parse_request(raw: bytes) -> ScoreRequest:
+    """Returns the request in *raw*.
+
+    Raises:
+        InvalidFrameError: some text is not UTF-8; names the column or field.
+        InvalidRequestError: the bytes are no ScoreRequest.
+    """
+    try:
+        return ScoreRequest.FromString(raw)
+    except DecodeError as error:
+        where = diagnose_bad_utf8(raw, ScoreRequest)
+        if where is not None:
+            raise InvalidFrameError(f"{where}: text is not valid UTF-8", {"field": where}) from error
+        raise InvalidRequestError(
+            f"the message of {len(raw)} bytes is not a rendezvous.v1.ScoreRequest", {"actual": len(raw)}
+        ) from error
+
+
+def _request_id(raw: bytes) -> str:
+    try:
+        return ScoreRequest.FromString(raw).request_id
+    except DecodeError:
+        return ""
+
+
+def _error_reply(request_id: str, error: RendezvousError) -> ScoreReply:
+    return ScoreReply(request_id=request_id, error=error.to_proto())
+
+
+async def _abort(context: Context, error: RendezvousError) -> None:
+    await context.abort(
+        _STATUS[error.facts.grpc_status],
+        error.message,
+        trailing_metadata=((ERROR_METADATA_KEY, error.to_proto().SerializeToString()),),
+    )

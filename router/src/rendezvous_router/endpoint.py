@@ -1,0 +1,73 @@
+"""An endpoint as the router works with it: one revision of its specification, compiled."""
+
+from dataclasses import dataclass
+
+from rendezvous.policy import Policy, compile_policy
+from rendezvous.spec import ColumnSpec as ColumnSpecText
+from rendezvous.spec import EndpointSpec
+from rendezvous_proto.v1 import ColumnSpec, DataType, ModelInfo, Role, Signature
+
+from rendezvous_router.checker import FrameChecker
+
+_ROLES = {
+    "champion": Role.ROLE_CHAMPION,
+    "challenger": Role.ROLE_CHALLENGER,
+    "canary": Role.ROLE_CANARY,
+    "shadow": Role.ROLE_SHADOW,
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Endpoint:
+    """One revision of an endpoint; requests keep the one under which they were accepted."""
+
+    name: str
+    """Name of the endpoint."""
+    revision: int
+    """Revision of the specification in the key-value bucket."""
+    spec: EndpointSpec
+    """The specification."""
+    policy: Policy
+    """Its policy, compiled."""
+    inputs: FrameChecker
+    """Accepts the frames of clients."""
+    outputs: FrameChecker
+    """Accepts the frames of models."""
+    info: ModelInfo
+    """What Describe answers."""
+    roles: dict[str, Role]
+    """Role of each model that scores."""
+
+
+def compile_endpoint(spec: EndpointSpec, revision: int) -> Endpoint:
+    """Returns *spec* ready for work, as *revision*."""
+    inputs = [_column(column) for column in spec.inputs]
+    outputs = [_column(column) for column in spec.outputs]
+    info = ModelInfo(
+        name=spec.endpoint,
+        version=str(revision),
+        signature=Signature(inputs=inputs, outputs=outputs),
+        description=spec.description,
+        sdk="rendezvous-router",
+    )
+    return Endpoint(
+        name=spec.endpoint,
+        revision=revision,
+        spec=spec,
+        policy=compile_policy(spec),
+        inputs=FrameChecker(inputs, what=f"inputs of endpoint {spec.endpoint}"),
+        outputs=FrameChecker(outputs, what=f"outputs of endpoint {spec.endpoint}"),
+        info=info,
+        roles={name: _ROLES[model.role] for name, model in spec.models.items() if model.role in _ROLES},
+    )
+
+
+def _column(column: ColumnSpecText) -> ColumnSpec:
+    return ColumnSpec(
+        name=column.name,
+        type=DataType.Value(f"DATA_TYPE_{column.type}"),
+        shape=column.shape,
+        allow_missing=column.missing,
+        allow_nan=column.nan,
+        description=column.description,
+    )

@@ -1,0 +1,49 @@
+"""Options of the router process, with their defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterOptions:
+    """How one router process runs. Built by `rendezvous_router.main` from arguments and environment.
+
+    Raises:
+        ValueError: a value is out of its range; the message names it.
+    """
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """Address of the nats-server."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    grpc_port: int = 8001
+    """Port of the gRPC front door; 0 takes a free one."""
+    workers: int = 1
+    """Worker processes that share the port."""
+    max_in_flight: int = 4096
+    """Requests accepted and not yet answered, over all endpoints of one worker; above it: OVERLOADED."""
+    max_message_bytes: int = 4 << 20
+    """Largest gRPC message received; larger ones never reach our own, friendlier check of an endpoint's limit."""
+    answer_margin_ms: float = 5.0
+    """Time kept back from a client's own deadline, so that the answer is there before it; at most a tenth of it."""
+    repeat_window_s: float = 120.0
+    """How long an answer is kept for a retry with the same request id."""
+    repeat_entries: int = 16384
+    """How many answers are kept for that at most; the oldest go first."""
+    drain_s: float = 10.0
+    """Longest wait on SIGTERM for accepted requests to be answered."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        for name, low, high in (
+            ("grpc_port", 0, 65535),
+            ("workers", 1, 64),
+            ("max_in_flight", 1, 1_000_000),
+            ("max_message_bytes", 1 << 16, 1 << 30),
+            ("answer_margin_ms", 0, 1000),
+            ("repeat_window_s", 0, 3600),
+            ("repeat_entries", 0, 10_000_000),
+            ("drain_s", 0, 600),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} = {value}: must lie between {low} and {high}")

@@ -1,0 +1,172 @@
+"""Requests on their way, and the parcels in which they travel."""
+
+import time
+from asyncio import Future
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from rendezvous.mailbox import Mailbox
+from rendezvous_proto.errors import RendezvousError
+from rendezvous_proto.frames import join_frames
+from rendezvous_proto.ids import new_id
+from rendezvous_proto.v1 import (
+    Column,
+    DataType,
+    Frame,
+    Parcel,
+    ParcelItem,
+    Provenance,
+    ScoreReply,
+    ScoreRequest,
+)
+
+from rendezvous_router.checker import AcceptedFrame
+from rendezvous_router.endpoint import Endpoint
+
+_PROVENANCE = Provenance(component="rendezvous-router", version="0.1.0")
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One accepted request, from its arrival to its answer."""
+
+    request_id: str
+    """Its id."""
+    message: ScoreRequest
+    """What the client sent."""
+    endpoint: Endpoint
+    """The revision of the endpoint under which it was accepted."""
+    inputs: AcceptedFrame
+    """Its rows, in the signature's order."""
+    rows: int
+    """Number of them."""
+    accepted_at: float
+    """Moment of acceptance, seconds of the loop's clock."""
+    accepted_unix_us: int
+    """The same, microseconds since 1970-01-01 UTC."""
+    deadline_at: float
+    """Moment by which it is answered, seconds of the loop's clock."""
+    answer: "Future[ScoreReply]"
+    """Its answer or error; set exactly once."""
+    traceparent: str = ""
+    """W3C trace context of the client, or empty."""
+    tracestate: str = ""
+    """The same, vendors' part."""
+    mailbox: Mailbox | None = None
+    """Its mailbox."""
+    reply: ScoreReply | RendezvousError | None = None
+    """What it is answered once it is kept, from the moment it is decided."""
+    parcel: "OpenParcel | None" = None
+    """Its parcel, from the moment it is sealed."""
+    first_row: int = 0
+    """Its first row in the parcel."""
+    position: int = 0
+    """Its position in the parcel."""
+
+
+@dataclass(slots=True, eq=False)
+class OpenParcel:
+    """A parcel whose requests are not all done."""
+
+    parcel_id: str
+    """Its id."""
+    endpoint: Endpoint
+    """The revision under which it was sealed."""
+    requests: list[Request]
+    """Its requests, in the order of their rows."""
+    request_ids: list[str]
+    """Their ids, for comparison with a score's."""
+    request_rows: list[int]
+    """Their numbers of rows, for the same."""
+    rows: int
+    """All its rows."""
+    sealed_at: float
+    """Moment at which it was sealed, seconds of the loop's clock."""
+    closes_at: float
+    """Moment until which its scores are awaited: the latest deadline of its requests."""
+    undecided: int
+    """Requests without a decision."""
+    is_kept: bool = False
+    """Whether JetStream has acknowledged it."""
+    answered_by: set[str] = field(default_factory=set)
+    """Models whose score was taken."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    """The scores taken, by model (`scores.TakenScore`)."""
+
+
+def seal_parcel(endpoint: Endpoint, requests: list[Request], *, router: str, now: float) -> tuple[OpenParcel, bytes]:
+    """Joins *requests* to one parcel.
+
+    Returns:
+        The open parcel, and the serialized `Parcel` for the postbox.
+    """
+    parcel = OpenParcel(
+        parcel_id=new_id(),
+        endpoint=endpoint,
+        requests=requests,
+        request_ids=[request.request_id for request in requests],
+        request_rows=[request.rows for request in requests],
+        rows=sum(request.rows for request in requests),
+        sealed_at=now,
+        closes_at=max(request.deadline_at for request in requests),
+        undecided=len(requests),
+    )
+    sealed_unix_us = time.time_ns() // 1000
+    row = 0
+    for position, request in enumerate(requests):
+        request.parcel, request.first_row, request.position = parcel, row, position
+        row += request.rows
+    message = Parcel(
+        parcel_id=parcel.parcel_id,
+        endpoint=endpoint.name,
+        router=router,
+        sealed_unix_us=sealed_unix_us,
+        spec_revision=endpoint.revision,
+        items=[_item(request, now, sealed_unix_us) for request in requests],
+        inputs=_join(requests),
+    )
+    return parcel, message.SerializeToString()
+
+
+def _item(request: Request, now: float, sealed_unix_us: int) -> ParcelItem:
+    message = request.message
+    budget_us = max(0, int((request.deadline_at - now) * 1e6))
+    item = ParcelItem(
+        request_id=request.request_id,
+        rows=request.rows,
+        deadline_unix_us=sealed_unix_us + budget_us,
+        budget_us=budget_us,
+        provenance=[*message.provenance, _PROVENANCE],
+    )
+    if request.traceparent:
+        item.traceparent, item.tracestate = request.traceparent, request.tracestate
+    if message.context:
+        item.context.update(message.context)
+    if message.HasField("diagnostics"):
+        item.diagnostics.CopyFrom(message.diagnostics)
+    return item
+
+
+def _join(requests: list[Request]) -> Frame:
+    if len(requests) == 1:
+        return requests[0].inputs.frame
+    if any(request.inputs.parts is None for request in requests):
+        return join_frames([request.inputs.frame for request in requests])
+    return _join_parts(requests)
+
+
+def _join_parts(requests: list[Request]) -> Frame:
+    """Joins the columns without looking at values: the fast case, in which no row is missing."""
+    template = requests[0].inputs.frame
+    parts = zip(*[request.inputs.parts or () for request in requests], strict=True)
+    columns = []
+    for column, pieces in zip(template.columns, parts, strict=True):
+        name, kind, shape = column.name, column.type, column.shape
+        if kind == DataType.DATA_TYPE_STRING:
+            columns.append(Column(name=name, type=kind, shape=shape, strings=chain.from_iterable(pieces)))
+        elif kind == DataType.DATA_TYPE_BYTES:
+            columns.append(Column(name=name, type=kind, shape=shape, blobs=chain.from_iterable(pieces)))
+        else:
+            columns.append(Column(name=name, type=kind, shape=shape, values=b"".join(pieces)))
+    return Frame(rows=sum(request.rows for request in requests), columns=columns)

@@ -1,0 +1,68 @@
+"""One router process: event loop, signals, front door."""
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import suppress
+
+import uvloop
+
+from rendezvous_router.app import Router
+from rendezvous_router.door import Door
+from rendezvous_router.options import RouterOptions
+
+HEALTH_S = 0.25
+"""How often the health service learns whether the postbox is connected."""
+
+_log = logging.getLogger(__name__)
+
+
+def run_worker(options: RouterOptions, *, reuse_port: bool = False) -> None:
+    """Runs a router until SIGTERM or SIGINT, then drains it. Returns when it has ended in an orderly way."""
+    uvloop.run(_serve(options, reuse_port=reuse_port))
+
+
+async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _ask_to_stop, stop, number)
+    starting = asyncio.create_task(Router.start(options))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        return
+    router = await starting
+    door = Door(router, reuse_port=reuse_port)
+    port = await door.open()
+    router.grpc_address = f"{options.host}:{port}"
+    print(f"ready: router {router.router_id}, grpc {router.grpc_address}", flush=True)
+    health = asyncio.create_task(_report_health(router, door))
+    await stopping
+    health.cancel()
+    with suppress(asyncio.CancelledError):
+        await health
+    router.is_draining = True
+    closing = asyncio.create_task(door.close(options.drain_s))
+    await router.drain()
+    await closing
+    print(f"stopped: router {router.router_id}", flush=True)
+
+
+def _ask_to_stop(stop: asyncio.Event, number: signal.Signals) -> None:
+    if stop.is_set():
+        _log.warning("second signal (%s): ending at once", number.name)
+        sys.exit(128 + number)
+    stop.set()
+
+
+async def _report_health(router: Router, door: Door) -> None:
+    was_serving: bool | None = None
+    while True:
+        is_serving = router.postbox.is_connected
+        if is_serving != was_serving:
+            await door.set_serving(is_serving)
+            was_serving = is_serving
+        await asyncio.sleep(HEALTH_S)

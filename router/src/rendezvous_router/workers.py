@@ -1,0 +1,86 @@
+"""Several worker processes on one port (SO_REUSEPORT): the parent holds the port, starts them, and replaces the dead.
+
+A connection stays with one worker, so with few clients the load is uneven. Workers are started by exec, never forked:
+grpc does not survive a fork.
+"""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from rendezvous_router.options import RouterOptions
+
+RESTART_PAUSE_S = 0.5
+"""Pause before a worker that died is replaced."""
+POLL_S = 0.05
+"""How often the parent looks after its children."""
+
+
+class PortTakenError(RuntimeError):
+    """Another process listens on the port."""
+
+
+def run_workers(options: RouterOptions) -> int:
+    """Runs `options.workers` routers until SIGTERM or SIGINT, and returns the exit code.
+
+    Raises:
+        PortTakenError: a foreign process has the port; workers that shared it would swallow its connections.
+    """
+    with _hold_port(options) as held:
+        port = held.getsockname()[1]
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        children = [_start(options, port) for _ in range(options.workers)]
+        while not stop.wait(POLL_S):
+            for index, child in enumerate(children):
+                if child.poll() is not None:
+                    print(
+                        f"worker {child.pid} ended with {child.returncode}: replaced",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    stop.wait(RESTART_PAUSE_S)
+                    children[index] = _start(options, port)
+        return _stop(children, options.drain_s + 5.0)
+
+
+def _hold_port(options: RouterOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.grpc_port))
+        except OSError as error:
+            raise PortTakenError(
+                f"port {options.grpc_port} of {options.host} is taken ({error.strerror}): choose another --grpc-port"
+            ) from error
+        port = probe.getsockname()[1]
+    held = socket.socket(family)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind((options.host, port))
+    return held
+
+
+def _start(options: RouterOptions, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "rendezvous_router.main", "--nats", options.nats_url]
+    command += ["--host", options.host, "--grpc-port", str(port), "--drain-s", str(options.drain_s)]
+    command += ["--max-in-flight", str(options.max_in_flight), "--worker-of", str(options.workers)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+def _stop(children: list[subprocess.Popen[bytes]], patience_s: float) -> int:
+    for child in children:
+        child.terminate()
+    give_up = time.monotonic() + patience_s
+    for child in children:
+        try:
+            child.wait(max(0.0, give_up - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    return max((abs(child.returncode) for child in children), default=0)
