@@ -141,9 +141,7 @@ async def test_a_killed_server_is_waited_for(nats_server: NatsServer) -> None:
 
     async with connected(nats_server) as nc:
         await make_consumer(nc)
-        pull = await ContinuousPull.start(
-            nc, stream=STREAM, consumer=CONSUMER, on_message=take, heartbeat_s=0.2
-        )
+        pull = await ContinuousPull.start(nc, stream=STREAM, consumer=CONSUMER, on_message=take, heartbeat_s=0.2)
         await publish(nc, ["before"])
         await until(lambda: "before" in seen)
         nats_server.kill()
@@ -236,9 +234,7 @@ async def test_stop_gives_back_what_is_queued(nats_server: NatsServer) -> None:
             second.append(msg.data.decode())
             await msg.ack()
 
-        other = await ContinuousPull.start(
-            nc, stream=STREAM, consumer=CONSUMER, on_message=take, heartbeat_s=0.2
-        )
+        other = await ContinuousPull.start(nc, stream=STREAM, consumer=CONSUMER, on_message=take, heartbeat_s=0.2)
         await until(lambda: len(first) + len(second) == 5, timeout_s=5)
         assert sorted(first + second) == [str(i) for i in range(5)]
         await other.stop()
@@ -256,9 +252,7 @@ async def test_a_failing_callback_leaves_the_message_to_come_again(nats_server: 
 
     async with connected(nats_server) as nc:
         await make_consumer(nc, ack_wait_s=0.2)
-        pull = await ContinuousPull.start(
-            nc, stream=STREAM, consumer=CONSUMER, on_message=fail_once, heartbeat_s=0.2
-        )
+        pull = await ContinuousPull.start(nc, stream=STREAM, consumer=CONSUMER, on_message=fail_once, heartbeat_s=0.2)
         await publish(nc, ["x"])
         await until(lambda: deliveries == [1, 2])
         await pull.stop()

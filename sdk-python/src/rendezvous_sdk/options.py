@@ -1,0 +1,88 @@
+"""How a model is served and how a client calls: one frozen object each, checked when made."""
+
+from dataclasses import dataclass
+
+from rendezvous_proto.errors import InvalidRequestError
+from rendezvous_proto.postbox import DEFAULT_ACK_WAIT_S, check_name, check_version
+
+DEFAULT_NATS = "nats://127.0.0.1:4222"
+MAX_DELIVER = 5
+_MIN_ACK_WAIT_S = 0.1
+_MAX_ACK_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """How one model version is served.
+
+    Raises:
+        InvalidRequestError: a name is malformed, a number out of its range, or both doors are closed.
+    """
+
+    endpoint: str
+    """Endpoint that the model belongs to."""
+    name: str
+    """The model's name, unique in its endpoint."""
+    version: str = "1"
+    """The model's version; its replicas share one durable consumer."""
+    nats: str = DEFAULT_NATS
+    """Address of the NATS server, several separated by commas."""
+    postbox: bool = True
+    """Whether to read the endpoint's postbox."""
+    grpc: bool = True
+    """Whether to serve gRPC."""
+    grpc_host: str = "127.0.0.1"
+    """Address to listen on."""
+    grpc_port: int = 0
+    """Port to listen on; 0 takes a free one. Replica *i* takes `grpc_port` + *i*."""
+    replicas: int = 1
+    """Processes."""
+    ack_wait_s: float = DEFAULT_ACK_WAIT_S
+    """Seconds without a sign of life after which a parcel goes to another replica; 0.1 to 3600."""
+    credit: int = 4
+    """Parcels taken from the postbox ahead of scoring."""
+    max_joined_rows: int = 16384
+    """Waiting parcels are scored together as one table of at most so many rows."""
+    scoring_limit_s: float = 60.0
+    """Seconds of scoring after which the parcel is no longer defended and goes to another replica."""
+    max_message_bytes: int = 4 * 1024 * 1024
+    """Largest gRPC message."""
+
+    def __post_init__(self) -> None:
+        check_name("endpoint", self.endpoint)
+        check_name("model", self.name)
+        check_version(self.version)
+        _check_range("grpc port", self.grpc_port, 0, 65535)
+        _check_range("replicas", self.replicas, 1, 256)
+        _check_range("ack wait", self.ack_wait_s, _MIN_ACK_WAIT_S, _MAX_ACK_WAIT_S)
+        _check_range("credit", self.credit, 1, 256)
+        _check_range("max joined rows", self.max_joined_rows, 1, 10_000_000)
+        _check_range("max message bytes", self.max_message_bytes, 1024, 512 * 1024 * 1024)
+        if not self.postbox and not self.grpc:
+            raise InvalidRequestError("neither the postbox nor gRPC is served: leave one of them on")
+
+
+def _check_range(what: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise InvalidRequestError(
+            f"{what} is {value:g}; allowed is {least:g} to {most:g}",
+            {"option": what, "actual": value, "least": least, "most": most},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """How a client calls."""
+
+    timeout_s: float = 10.0
+    """Deadline of a call that names none, seconds, retries included."""
+    max_message_bytes: int = 4 * 1024 * 1024
+    """Largest gRPC message."""
+    first_pause_s: float = 0.02
+    """Pause before the first retry; doubles, give or take half."""
+    last_pause_s: float = 1.0
+    """Longest pause between retries."""
+    keepalive_s: float = 30.0
+    """Interval of pings on an idle connection while calls are open."""
+    max_streamed: int = 64
+    """Requests of one `stream` that may be unanswered at one time."""
