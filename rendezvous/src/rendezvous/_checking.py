@@ -30,9 +30,7 @@ def check_spec(spec: EndpointSpec, rules: Mapping[str, RuleFactory], problems: P
     if not spec.outputs:
         problems.add("outputs", "empty; declare at least one output column")
     _check_models(spec, problems)
-    deadline_s = check_duration(
-        "policy.deadline", spec.policy.deadline, problems, above_s=0.0, most_s=MAX_DEADLINE_S
-    )
+    deadline_s = check_duration("policy.deadline", spec.policy.deadline, problems, above_s=0.0, most_s=MAX_DEADLINE_S)
     check_steps(spec, deadline_s, rules, problems)
     _check_otherwise(spec, problems)
     _check_limits(spec, problems)
@@ -73,9 +71,7 @@ def _check_columns(path: str, columns: Sequence[ColumnSpec], problems: Problems)
             problems.add(f"{path}[{i}].name", "empty; a column needs a name")
         first = seen.setdefault(column.name, i)
         if first != i:
-            problems.add(
-                f"{path}[{i}].name", f"duplicate column {column.name!r}; {path}[{first}] has that name"
-            )
+            problems.add(f"{path}[{i}].name", f"duplicate column {column.name!r}; {path}[{first}] has that name")
         for j, size in enumerate(column.shape):
             if size < 1:
                 problems.add(f"{path}[{i}].shape[{j}]", f"{size} is less than 1")
@@ -114,9 +110,7 @@ def _check_otherwise(spec: EndpointSpec, problems: Problems) -> None:
             problems.add(path, problem)
     for name in columns:
         if name not in values:
-            problems.add(
-                "policy.otherwise", f"output column {name!r} has no value; give one, or write 'error'"
-            )
+            problems.add("policy.otherwise", f"output column {name!r} has no value; give one, or write 'error'")
 
 
 def _check_limits(spec: EndpointSpec, problems: Problems) -> None:
@@ -125,9 +119,7 @@ def _check_limits(spec: EndpointSpec, problems: Problems) -> None:
         if getattr(limits, name) < 1:
             problems.add(f"limits.{name}", f"{getattr(limits, name)} is less than 1")
     if limits.max_bytes > MAX_REQUEST_BYTES:
-        problems.add(
-            "limits.max_bytes", f"{limits.max_bytes} is more than a parcel holds, {MAX_REQUEST_BYTES}"
-        )
+        problems.add("limits.max_bytes", f"{limits.max_bytes} is more than a parcel holds, {MAX_REQUEST_BYTES}")
 
 
 def _check_postbox(spec: EndpointSpec, problems: Problems) -> None:

@@ -52,9 +52,7 @@ def _check_until(
     elif deadline_s is not None and until_s > deadline_s:
         problems.add(path, f"{step.until} is after the deadline; it counts from acceptance, end it by then")
     elif until_s < latest[0]:
-        problems.add(
-            path, f"{step.until} is before the end of the step before it, {latest[1]}; ends must not fall"
-        )
+        problems.add(path, f"{step.until} is before the end of the step before it, {latest[1]}; ends must not fall")
     return max(latest, (until_s, step.until), key=lambda end: end[0])
 
 
@@ -84,7 +82,7 @@ class _StepCheck:
                 self._add(name, f"rule {take!r} does not take it; it takes {known}")
         self._check_needs(take)
         if take not in STEP_FIELDS and len(self.problems.found) == before:
-            self._check_plugin(rules[take])
+            self._check_plugin(rules)
 
     def _check_needs(self, take: str) -> None:
         """Note what the rule needs and the step does not give."""
@@ -113,9 +111,7 @@ class _StepCheck:
             return
         role = self.spec.models[name].role
         if role == "shadow":
-            self._add(
-                path, f"model {name!r} is a shadow: scored, never served; make it a challenger to serve it"
-            )
+            self._add(path, f"model {name!r} is a shadow: scored, never served; make it a challenger to serve it")
         elif role == "decoy":
             self._add(path, f"model {name!r} is a decoy: it archives the input and never scores")
 
@@ -132,13 +128,9 @@ class _StepCheck:
             elif names.index(name) != i:
                 self._add(path, f"column {name!r} is named twice")
             elif self._needs_numbers(names) and not columns[name].is_numeric:
-                self._add(
-                    path, f"column {name!r} is {columns[name].type}; {self.step.take} needs a numeric column"
-                )
+                self._add(path, f"column {name!r} is {columns[name].type}; {self.step.take} needs a numeric column")
             elif self._is_vote(names) and columns[name].shape:
-                self._add(
-                    path, f"column {name!r} has shape {columns[name].shape}; a vote needs a scalar column"
-                )
+                self._add(path, f"column {name!r} has shape {columns[name].shape}; a vote needs a scalar column")
         if self.step.take == "majority" and len(names) > 1:
             self._add("on", f"majority votes on one column, not {len(names)}")
 
@@ -154,9 +146,7 @@ class _StepCheck:
         most = len(self.step.of if self.step.of is not None else self.spec.eligible_models())
         quorum = self.step.quorum
         if quorum is not None and not 1 <= quorum <= most:
-            self._add(
-                "quorum", f"{quorum} is not between 1 and {most}, the number of models that the step asks"
-            )
+            self._add("quorum", f"{quorum} is not between 1 and {most}, the number of models that the step asks")
 
     def _check_shares(self) -> None:
         shares = self.step.shares or {}
@@ -170,9 +160,7 @@ class _StepCheck:
 
     def _check_by(self) -> None:
         if not self.step.by:
-            self._add(
-                "by", "empty; name a key of the request's context, or leave it out to split by request id"
-            )
+            self._add("by", "empty; name a key of the request's context, or leave it out to split by request id")
 
     def _check_weights(self) -> None:
         asked = self.step.of if self.step.of is not None else self.spec.eligible_models()
@@ -180,13 +168,13 @@ class _StepCheck:
             if name not in asked:
                 self._add(f"weights.{name}", f"not a model of this step: {name!r}{nearest(name, asked)}")
             if not (weight > 0 and math.isfinite(weight)):
-                self._add(
-                    f"weights.{name}", f"{weight:g} is not above 0 and finite; leave the model out of `of`"
-                )
+                self._add(f"weights.{name}", f"{weight:g} is not above 0 and finite; leave the model out of `of`")
 
-    def _check_plugin(self, factory: RuleFactory) -> None:
+    def _check_plugin(self, rules: Mapping[str, RuleFactory]) -> None:
         try:
-            factory(self.step, self.spec)
+            rules[self.step.take](self.step, self.spec)
+        except ImportError as error:
+            self._add("take", f"plug-in {self.step.take!r} cannot be loaded: {error}")
         except ValueError as error:
             self.problems.add(self.path, f"rule {self.step.take!r}: {error}")
 

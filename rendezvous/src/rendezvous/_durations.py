@@ -20,9 +20,7 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(
-            f"{text!r} is not a duration; write a number and a unit of us, ms, s, m, h, d: '100ms'"
-        )
+        raise ValueError(f"{text!r} is not a duration; write a number and a unit of us, ms, s, m, h, d: '100ms'")
     number, unit = match.groups()
     # Division keeps short decimals exact: 30 / 1000 is 0.03, 30 * 1e-3 need not be.
     return float(number) / 1e3 if unit == "ms" else float(number) * _UNITS_S[unit]

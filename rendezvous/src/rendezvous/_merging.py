@@ -23,23 +23,25 @@ def exact_weights(weights: Sequence[float]) -> list[int]:
 
 
 def mean_floats(values: Sequence[float], weights: Sequence[int]) -> float:
-    """Weighted mean, sum(w * x) / sum(w); always within the range of the values, which may be infinite."""
+    """Weighted mean, sum(w * x) / sum(w); always within the range of the values; opposite infinities give NaN."""
     low, high = min(values), max(values)
     if math.isinf(low) or math.isinf(high):
-        return (
-            low if low == high else high if not math.isinf(low) else low if not math.isinf(high) else math.nan
-        )
+        return low + high
     total = sum(weights)
-    mean = sum(value * (weight / total) for value, weight in zip(values, weights, strict=True))
+    try:
+        mean = math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / total
+    except OverflowError:
+        mean = math.inf
+    if not math.isfinite(mean):
+        # The sum left the range of floats; the mean does not.
+        mean = sum(value * (weight / total) for value, weight in zip(values, weights, strict=True))
     # Rounding may leave the range by a unit in the last place.
     return min(max(mean, low), high)
 
 
 def mean_integers(values: Sequence[int], weights: Sequence[int]) -> int:
     """Weighted mean, exact, then rounded to the nearest integer, half to even."""
-    return round(
-        Fraction(sum(value * weight for value, weight in zip(values, weights, strict=True)), sum(weights))
-    )
+    return round(Fraction(sum(value * weight for value, weight in zip(values, weights, strict=True)), sum(weights)))
 
 
 def median_floats(values: Sequence[float], _weights: Sequence[int]) -> float:
@@ -65,7 +67,8 @@ class Merge:
     """Combines each row of the numeric columns; the other columns go by weighted plurality, value by value.
 
     Resolves when every model of `of` has answered or failed, or at the step's end with `quorum` valid
-    answers. Missing and NaN abstain; where every model abstains, the row is as the first of `of` that answered has it.
+    answers. Missing and NaN abstain; where every model abstains, the row is as the first of `of` that
+    answered has it.
     """
 
     __slots__ = ("_columns", "_name", "_of", "_quorum", "_weights")
@@ -95,9 +98,7 @@ class Merge:
         models = tuple(self._of[i] for i in answered)
         weights = [self._weights[i] for i in answered]
         merged = {
-            name: merge_column(
-                [case.column(model, name) for model in models], weights, combine, shaped=shaped
-            )
+            name: merge_column([case.column(model, name) for model in models], weights, combine, shaped=shaped)
             for name, shaped, combine in self._columns
         }
         return Outcome(Merged(merged), models, f"{self._name} of {len(models)} of {len(self._of)} models")

@@ -45,9 +45,7 @@ class First:
     __slots__ = ("_failed", "_outcomes")
 
     def __init__(self, of: Sequence[str]) -> None:
-        self._outcomes = {
-            model: Outcome(Picked(model), (model,), f"{model} was the first to answer") for model in of
-        }
+        self._outcomes = {model: Outcome(Picked(model), (model,), f"{model} was the first to answer") for model in of}
         self._failed = Failed(f"no valid score of {', '.join(of)}")
 
     def judge(self, case: Case, closed: bool) -> Outcome | Failed | None:
@@ -85,9 +83,7 @@ class Split:
         # Shares that sum to a little less than 1 leave a gap at the end; it belongs to the last model.
         self._last = self._bounds[-1][1]
         key = f"context key {by!r}" if by else "the request id"
-        self._outcomes = {
-            model: Outcome(Picked(model), (model,), f"{model} was drawn by {key}") for model in shares
-        }
+        self._outcomes = {model: Outcome(Picked(model), (model,), f"{model} was drawn by {key}") for model in shares}
 
     def draw(self, context: Mapping[str, str], request_id: str) -> str:
         """The model of a request; without the context key, the request id is the key."""
@@ -104,9 +100,7 @@ class Split:
         arrival = case.arrivals.get(model)
         if arrival is None:
             return Failed(f"{model} was drawn and had not answered") if closed else None
-        return (
-            self._outcomes[model] if arrival.score.error is None else Failed(f"{model} was drawn and failed")
-        )
+        return self._outcomes[model] if arrival.score.error is None else Failed(f"{model} was drawn and failed")
 
 
 def draw_point(endpoint: str, key: str) -> float:

@@ -54,10 +54,7 @@ def read_value(kind: Any, value: object, path: str, problems: Problems) -> Any:
     if origin is list and isinstance(value, list | tuple):
         return [read_value(arguments[0], item, f"{path}[{i}]", problems) for i, item in enumerate(value)]
     if origin is dict and isinstance(value, Mapping):
-        return {
-            str(key): read_value(arguments[1], item, join(path, str(key)), problems)
-            for key, item in value.items()
-        }
+        return {str(key): read_value(arguments[1], item, join(path, str(key)), problems) for key, item in value.items()}
     return _read_plain(kind, value, path, problems)
 
 
@@ -71,8 +68,13 @@ def _read_plain(kind: Any, value: object, path: str, problems: Problems) -> Any:
         if choices and isinstance(value, str):
             problems.add(path, f"unknown value {value!r}{nearest(value, choices)}")
         else:
-            problems.add(path, f"expected {name_of(kind)}, found {describe(value)}")
+            problems.add(path, f"expected {name_of(kind)}, found {describe(value)}{_hint(path, value)}")
         return UNREADABLE
+
+
+def _hint(path: str, value: object) -> str:
+    is_duration = path.endswith((".deadline", ".until", ".ack_wait", ".max_age"))
+    return f"; a duration needs its unit: '{value}ms'" if is_duration and isinstance(value, int | float) else ""
 
 
 def name_of(kind: Any) -> str:

@@ -28,7 +28,11 @@ Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Duration = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(us|ms|s|m|h|d)$", examples=["30ms", "1.5s", "2m"])]
 
 
-class ColumnSpec(Struct, frozen=True, omit_defaults=True):
+class _Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the parts have in common."""
+
+
+class ColumnSpec(_Part, frozen=True, omit_defaults=True):
     """One column of the endpoint's input or output."""
 
     name: Annotated[str, Meta(min_length=1, description="Name of the column, unique in its list.")]
@@ -56,7 +60,7 @@ class ColumnSpec(Struct, frozen=True, omit_defaults=True):
         return self.is_floating or self.is_integer
 
 
-class ModelSpec(Struct, frozen=True):
+class ModelSpec(_Part, frozen=True):
     """One model of the endpoint."""
 
     role: Annotated[
@@ -69,12 +73,10 @@ class ModelSpec(Struct, frozen=True):
     weight: Annotated[float, Meta(gt=0, description="Weight of its votes and values.")] = 1.0
 
 
-class StepSpec(Struct, frozen=True, omit_defaults=True):
+class StepSpec(_Part, frozen=True, omit_defaults=True):
     """One step of the policy; `None` means not given."""
 
-    take: Annotated[
-        str, Meta(description="best, first, majority, mean, median, weighted, split or a plug-in.")
-    ]
+    take: Annotated[str, Meta(description="best, first, majority, mean, median, weighted, split or a plug-in.")]
     until: Annotated[
         Duration | None,
         Meta(description="End of the step, from the request's acceptance; default: the deadline."),
@@ -87,18 +89,14 @@ class StepSpec(Struct, frozen=True, omit_defaults=True):
         str | list[str] | None,
         Meta(description="majority: the column voted on. mean, median: numeric columns."),
     ] = None
-    quorum: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Models that must have answered.")
-    ] = None
+    quorum: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Models that must have answered.")] = None
     shares: Annotated[
         dict[str, float] | None, Meta(description="split: share of the requests by model; they sum to 1.")
     ] = None
-    by: Annotated[
-        str | None, Meta(description="split: key of the request's context that sticks to a model.")
-    ] = None
-    weights: Annotated[
-        dict[str, float] | None, Meta(description="weighted: weights that replace the models' own.")
-    ] = None
+    by: Annotated[str | None, Meta(description="split: key of the request's context that sticks to a model.")] = None
+    weights: Annotated[dict[str, float] | None, Meta(description="weighted: weights that replace the models' own.")] = (
+        None
+    )
     options: Annotated[dict[str, Any] | None, Meta(description="Options of a plug-in rule.")] = None
 
     @property
@@ -107,7 +105,7 @@ class StepSpec(Struct, frozen=True, omit_defaults=True):
         return None if self.until is None else parse_duration(self.until)
 
 
-class PolicySpec(Struct, frozen=True):
+class PolicySpec(_Part, frozen=True):
     """How scores become one answer, on time."""
 
     deadline: Annotated[Duration, Meta(description="When the answer is due, from acceptance; at most 60s.")]
@@ -125,7 +123,7 @@ class PolicySpec(Struct, frozen=True):
         return parse_duration(self.deadline)
 
 
-class LimitsSpec(Struct, frozen=True):
+class LimitsSpec(_Part, frozen=True):
     """What the endpoint refuses."""
 
     max_rows: Annotated[int, Meta(ge=1, description="Rows of one request.")] = 10_000
@@ -133,15 +131,13 @@ class LimitsSpec(Struct, frozen=True):
     max_in_flight: Annotated[int, Meta(ge=1, description="Requests in flight in one router.")] = 4096
 
 
-class PostboxSpec(Struct, frozen=True):
+class PostboxSpec(_Part, frozen=True):
     """How the endpoint's streams are kept."""
 
     ack_wait: Annotated[
         Duration, Meta(description="Time after which an unacknowledged parcel goes to another replica.")
     ] = "1s"
-    replicas: Annotated[
-        int, Meta(ge=1, le=5, description="Servers of the cluster that keep the streams.")
-    ] = 1
+    replicas: Annotated[int, Meta(ge=1, le=5, description="Servers of the cluster that keep the streams.")] = 1
     max_bytes: Annotated[int, Meta(ge=-1, description="Bytes each stream may take; -1: no limit.")] = -1
     max_age: Annotated[Duration, Meta(description="Age at which messages are dropped; 0s: never.")] = "0s"
 
@@ -156,7 +152,7 @@ class PostboxSpec(Struct, frozen=True):
         return parse_duration(self.max_age)
 
 
-class EndpointSpec(Struct, frozen=True):
+class EndpointSpec(_Part, frozen=True):
     """One business question: signature, models and policy."""
 
     endpoint: Annotated[Name, Meta(description="Name of the endpoint.")]

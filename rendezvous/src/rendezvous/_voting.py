@@ -40,28 +40,26 @@ class Vote:
             return None
         answer, models = chosen
         reason = f"{len(answered)} of {len(self._of)} had voted on {self._on!r}"
-        return Outcome(
-            answer, models, f"{reason}; no outstanding vote could matter" if outstanding else reason
-        )
+        return Outcome(answer, models, f"{reason}; no outstanding vote could matter" if outstanding else reason)
 
-    def _choose(
-        self, case: Case, answered: list[int], outstanding: list[int]
-    ) -> tuple[Answer, tuple[str, ...]] | None:
+    def _choose(self, case: Case, answered: list[int], outstanding: list[int]) -> tuple[Answer, tuple[str, ...]] | None:
         """Model of each row; None while an outstanding vote could still change a row's winner."""
         columns = [case.column(self._of[i], self._on) for i in answered]
         rival = sum(self._weights[i] for i in outstanding)
         rival_place = outstanding[0] if outstanding else len(self._of)
         places: list[int] = []
+        # Labels are few, so rows repeat; each combination is judged once.
+        known: dict[tuple[Any, ...], int | None] = {}
         for row in zip(*columns, strict=True):
-            place = self._choose_row(row, answered, rival, rival_place)
+            if row not in known:
+                known[row] = self._choose_row(row, answered, rival, rival_place)
+            place = known[row]
             if place is None:
                 return None
             places.append(place)
         return self._answer(places)
 
-    def _choose_row(
-        self, row: Sequence[Any], answered: list[int], rival: int, rival_place: int
-    ) -> int | None:
+    def _choose_row(self, row: Sequence[Any], answered: list[int], rival: int, rival_place: int) -> int | None:
         """Place in `of` of the first model that voted for the winner; None: the winner may change."""
         weights: dict[Any, int] = {}
         places: dict[Any, int] = {}
@@ -74,8 +72,7 @@ class Vote:
         # Labels are in the order of their first voter and max keeps the first of equals: the tie rule.
         winner = max(weights, key=weights.__getitem__)
         if rival and any(
-            (weight + rival, -min(places.get(label, rival_place), rival_place))
-            > (weights[winner], -places[winner])
+            (weight + rival, -min(places.get(label, rival_place), rival_place)) > (weights[winner], -places[winner])
             for label, weight in (*weights.items(), (_NEW_LABEL, 0))
             if label != winner
         ):

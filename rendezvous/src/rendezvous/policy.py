@@ -15,12 +15,12 @@ from rendezvous._merging import (
     median_integers,
     plurality,
 )
-from rendezvous._plugins import find_rules
+from rendezvous._plugins import InstalledRules
 from rendezvous._preference import Best, First, Split
 from rendezvous._structs import ColumnSpec, EndpointSpec, StepSpec
 from rendezvous._values import frame_value
 from rendezvous._voting import Vote
-from rendezvous.answers import NoAnswer, Otherwise
+from rendezvous.answers import Answer, Merged, NoAnswer, Otherwise, Picked, PickedRows
 from rendezvous.rule import Case, Failed, Outcome, Rule, RuleFactory
 
 __all__ = [
@@ -108,7 +108,7 @@ class Policy:
         if steps is not None:
             return steps
         if model in self.roles:
-            what = f"model {model!r} of endpoint {self.endpoint!r} is a {self.roles[model]}, which is never served"
+            what = f"model {model!r} of endpoint {self.endpoint!r} is a {self.roles[model]}, never served"
         else:
             what = f"endpoint {self.endpoint!r} has no model {model!r}"
         raise ForceError(model, f"{what}; it may be one of: {', '.join(self._forced) or 'none'}")
@@ -126,9 +126,10 @@ def compile_policy(spec: EndpointSpec, *, rules: Mapping[str, RuleFactory] | Non
 
     Raises:
         KeyError: A step takes a plug-in that is not installed.
+        ImportError: A plug-in cannot be loaded.
         ValueError: A plug-in refuses its step.
     """
-    return Policy(spec, find_rules(spec) if rules is None else rules)
+    return Policy(spec, InstalledRules() if rules is None else rules)
 
 
 def compile_step(spec: EndpointSpec, index: int, step: StepSpec, rules: Mapping[str, RuleFactory]) -> Step:
@@ -202,11 +203,36 @@ class Guarded:
     def judge(self, case: Case, closed: bool) -> Outcome | Failed | None:
         """See `Rule.judge`."""
         outcome = self._rule.judge(case, closed)
-        if isinstance(outcome, Outcome):
-            for model in outcome.models:
-                arrival = case.arrivals.get(model)
-                if model not in self._eligible or arrival is None or arrival.score.error is not None:
-                    return Failed(
-                        f"the rule chose {model!r}, which has no valid score that this step may serve"
-                    )
+        if outcome is None or isinstance(outcome, Failed):
+            return outcome
+        if not isinstance(outcome, Outcome):
+            return Failed(f"the rule gave {outcome!r}, which is no outcome")
+        for model in {*outcome.models, *_models_in(outcome.answer)}:
+            arrival = case.arrivals.get(model)
+            if model not in self._eligible or arrival is None or arrival.score.error is not None:
+                return Failed(f"the rule chose {model!r}, which has no valid score that this step may serve")
+        if any(count != case.rows for count in _row_counts(outcome.answer)):
+            return Failed(f"the rule answered with another number of rows than {case.rows}")
         return outcome
+
+
+def _models_in(answer: Answer) -> tuple[str, ...]:
+    match answer:
+        case Picked(model=model):
+            return (model,)
+        case PickedRows(models=models):
+            return models
+        case Merged(rest=rest):
+            return rest
+        case _:
+            return ()
+
+
+def _row_counts(answer: Answer) -> list[int]:
+    match answer:
+        case PickedRows(models=models):
+            return [len(models)]
+        case Merged(columns=columns, rest=rest):
+            return [*map(len, columns.values()), *([len(rest)] if rest else [])]
+        case _:
+            return []

@@ -1,8 +1,8 @@
 """Endpoint specification: what an endpoint is asked, by which models, under which policy.
 
-A specification is a plain document (YAML, JSON) that `parse_spec` turns into an `EndpointSpec` or refuses with
-a `SpecError` that names every problem's path. The reference is docs/policy.md; `endpoint.schema.json` beside
-this module is generated from the structs.
+A specification is a plain document (YAML, JSON). `parse_spec` turns it into an `EndpointSpec` or refuses it
+with a `SpecError` that names every problem's path. The reference is docs/policy.md; `endpoint.schema.json`
+beside this module is generated from the structs.
 """
 
 import json
@@ -13,7 +13,7 @@ import msgspec
 
 from rendezvous._checking import check_spec
 from rendezvous._durations import parse_duration
-from rendezvous._plugins import find_rules
+from rendezvous._plugins import InstalledRules
 from rendezvous._problems import Problems, SpecError
 from rendezvous._reading import read_struct
 from rendezvous._structs import (
@@ -63,7 +63,7 @@ def parse_spec(data: Mapping[str, Any], *, rules: Mapping[str, RuleFactory] | No
     problems = Problems()
     spec = read_struct(EndpointSpec, data, "", problems)
     problems.check()
-    check_spec(spec, find_rules(spec) if rules is None else rules, problems)
+    check_spec(spec, InstalledRules() if rules is None else rules, problems)
     problems.check()
     return spec  # type: ignore[no-any-return] # read_struct gives the class that it was asked for
 
