@@ -10,7 +10,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped] # ships no types
 
 ROOT = Path(__file__).resolve().parent
 TARGET = ROOT / "src" / "rendezvous_proto" / "v1"
@@ -31,9 +31,7 @@ def generate(target: Path) -> None:
         for made in sorted(Path(scratch).rglob("*_pb2*.py*")):
             if made.name.endswith("_pb2_grpc.py") and made.name != "score_pb2_grpc.py":
                 continue  # files without a service have nothing in theirs
-            text = IMPORT.sub(
-                lambda m: (m[1] or m[3]) + "rendezvous_proto.v1" + (m[2] or ""), made.read_text()
-            )
+            text = IMPORT.sub(lambda m: (m[1] or m[3]) + "rendezvous_proto.v1" + (m[2] or ""), made.read_text())
             (target / made.name).write_text(text)
         (target / "__init__.py").write_text(facade(target))
 
@@ -47,7 +45,8 @@ def facade(target: Path) -> str:
         names += found
         module = f"rendezvous_proto.v1.{stub.stem}"
         imports.append(f"from {module} import (\n" + "".join(f"    {name},\n" for name in found) + ")")
-    grpc = "from rendezvous_proto.v1.score_pb2_grpc import (\n    ScoreServicer,\n    ScoreStub,\n    add_ScoreServicer_to_server,\n)"
+    stubs = "".join(f"    {name},\n" for name in names[:3])
+    grpc = f"from rendezvous_proto.v1.score_pb2_grpc import (\n{stubs})"
     exported = "__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted(names)) + "]"
     title = '"""The generated messages and stubs of package `rendezvous.v1`, under one name."""'
     return "\n".join([title, "", *imports, grpc, "", exported, ""])
