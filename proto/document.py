@@ -35,7 +35,7 @@ def main() -> int:
     after = with_table(before)
     if "--check" in sys.argv[1:]:
         if before != after:
-            print("docs/protocol.md is stale: run proto/document.py")  # noqa: T201 - a script's output
+            print("docs/protocol.md is stale: run proto/document.py")
         return int(before != after)
     PAGE.write_text(after)
     return 0

@@ -9,6 +9,7 @@ from rendezvous_proto.frames._check import check_frame
 from rendezvous_proto.frames._cut import join_frames, slice_frame, split_frame
 from rendezvous_proto.frames._encode import encode_frame
 from rendezvous_proto.frames._types import MAX_RANK, column_width, type_name, type_number
+from rendezvous_proto.frames._utf8 import diagnose_bad_utf8
 from rendezvous_proto.frames._view import FrameView
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FrameView",
     "check_frame",
     "column_width",
+    "diagnose_bad_utf8",
     "encode_frame",
     "join_frames",
     "slice_frame",
