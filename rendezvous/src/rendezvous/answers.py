@@ -1,6 +1,6 @@
 """What goes into a mailbox and what comes out of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -15,6 +15,27 @@ class Columns(Protocol):
 
     def column(self, name: str, /) -> Sequence[Any]:
         """Values of one column as Python scalars (nested lists where it has a shape); None marks missing."""
+
+
+class Table:
+    """`Columns` over plain lists: for recorded scores and for tests.
+
+    Args:
+        columns: Values by column name, at least one column, all of one length; None marks missing.
+    """
+
+    __slots__ = ("_columns", "rows")
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"columns of one length expected, found lengths {sorted(lengths)}")
+        self._columns = columns
+        self.rows = lengths.pop()
+
+    def column(self, name: str, /) -> Sequence[Any]:
+        """See `Columns.column`."""
+        return self._columns[name]
 
 
 class Failure(Struct, frozen=True):

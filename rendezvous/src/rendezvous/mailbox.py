@@ -20,6 +20,7 @@ from rendezvous.answers import (
     Picked,
     PickedRows,
     Score,
+    Table,
 )
 from rendezvous.policy import Policy, Step
 from rendezvous.rule import Failed, Outcome
@@ -37,6 +38,7 @@ __all__ = [
     "Picked",
     "PickedRows",
     "Score",
+    "Table",
 ]
 
 # ErrorCode INVALID_OUTPUT of the contract; this package does not import it.
