@@ -33,9 +33,7 @@ def split_applicants() -> tuple[Applicants, Applicants]:
     """Returns 700 applicants to train on and 300 held out: always the same, 30 % bad loans in both."""
     everyone = load_applicants()
     places = list(range(len(everyone.table)))
-    training, held_out = train_test_split(
-        places, test_size=HELD_OUT, random_state=_SEED, stratify=everyone.defaulted
-    )
+    training, held_out = train_test_split(places, test_size=HELD_OUT, random_state=_SEED, stratify=everyone.defaulted)
     return _take(everyone, training), _take(everyone, held_out)
 
 

@@ -29,7 +29,5 @@ def load_estimator(name: str) -> Any:
     """
     path = find_artefact(name)
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path.name} is not there: train first, with `python -m examples.credit.train`"
-        )
+        raise FileNotFoundError(f"{path.name} is not there: train first, with `python -m examples.credit.train`")
     return skops_io.load(path, trusted=list(_TRUSTED))

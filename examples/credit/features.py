@@ -90,14 +90,14 @@ WIDTH = _WIDTH
 """Number of features."""
 
 
-class Table(Protocol):
+class Columns(Protocol):
     """Anything whose columns are had by name: a frame's view, a DataFrame, a dict of lists."""
 
     def __getitem__(self, name: str, /) -> Any:
         """Returns the column *name*, one value for each row."""
 
 
-def encode(applicants: Table) -> npt.NDArray[np.float64]:
+def encode(applicants: Columns) -> npt.NDArray[np.float64]:
     """Returns the features of *applicants*, shape (rows, WIDTH).
 
     Raises:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from examples.credit.artefacts import load_estimator
-from examples.credit.features import Table, encode
+from examples.credit.features import Columns, encode
 from examples.credit.outcome import to_answer
 
 
@@ -14,6 +14,6 @@ class Forest:
         """Loads the estimator, once, when the model starts."""
         self._estimator = load_estimator("forest")
 
-    def score(self, applicants: Table) -> dict[str, Any]:
+    def score(self, applicants: Columns) -> dict[str, Any]:
         """Returns the probability of a default and the label, for each applicant."""
         return to_answer(self._estimator.predict_proba(encode(applicants))[:, 1])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from examples.credit.features import Table
+from examples.credit.features import Columns
 from examples.credit.outcome import to_answer
 
 BASE = 15
@@ -44,7 +44,7 @@ RULES: Sequence[Rule] = (
 )
 
 
-def count_points(applicants: Table) -> list[int]:
+def count_points(applicants: Columns) -> list[int]:
     """Returns the points of each applicant."""
     points = [BASE] * len(applicants["duration_months"])
     for rule in RULES:
@@ -59,6 +59,6 @@ def to_probability(points: int) -> float:
     return 1.0 / (1.0 + math.pow(2.0, points / _DOUBLING))
 
 
-def score(applicants: Table) -> dict[str, Any]:
+def score(applicants: Columns) -> dict[str, Any]:
     """Scores applicants by the rules."""
     return to_answer([to_probability(points) for points in count_points(applicants)])

@@ -37,12 +37,8 @@ def make_scorer(name: str) -> Callable[[Any], dict[str, Any]]:
     return model.score
 
 
-@pytest.mark.parametrize(
-    ("name", "floor"), [("boosted", 0.77), ("logit", 0.77), ("forest", 0.75), ("scorecard", 0.70)]
-)
-def test_each_model_ranks_held_out_applicants_well(
-    trained: dict[str, float], name: str, floor: float
-) -> None:
+@pytest.mark.parametrize(("name", "floor"), [("boosted", 0.77), ("logit", 0.77), ("forest", 0.75), ("scorecard", 0.70)])
+def test_each_model_ranks_held_out_applicants_well(trained: dict[str, float], name: str, floor: float) -> None:
     """Every model tells bad loans from good ones on applicants that it never saw."""
     _, held_out = split_applicants()
     answer = make_scorer(name)(held_out.table)

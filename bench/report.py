@@ -1,0 +1,108 @@
+"""Prints the results as tables, and writes and reads them as JSON."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.targets import Measurement, Results, Verdict
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """One run of the bench, as it is kept."""
+
+    date: str
+    """When it began, UTC, ISO 8601."""
+    machine: Mapping[str, str]
+    seconds_per_cell: float
+    """Measured time of each cell, after a warm-up."""
+    results: Mapping[str, Measurement]
+    """By the key of the cell: system/mode/clients/rows."""
+    targets: Sequence[Mapping[str, str | float | bool | None]] = ()
+    left_out: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Systems that were not measured, with the reason."""
+
+
+def write_report(report: Report, folder: Path, name: str) -> Path:
+    """Writes *report* as indented JSON; returns the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    return path
+
+
+def read_report(path: Path) -> Report:
+    """Reads a report that `write_report` wrote.
+
+    Raises:
+        msgspec.ValidationError: it is none.
+    """
+    return msgspec.json.decode(path.read_bytes(), type=Report)
+
+
+def to_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str | float | bool | None]]:
+    """Returns verdicts as they are kept in the report."""
+    return [
+        {
+            "what": verdict.target.what,
+            "target": f"{verdict.target.sign} {verdict.target.limit:g}{verdict.target.unit}",
+            "actual": verdict.actual,
+            "met": verdict.is_met,
+        }
+        for verdict in verdicts
+    ]
+
+
+def print_results(console: Console, results: Results) -> None:
+    """Prints a line for each cell."""
+    table = Table(title="Measured, one system at a time, load generator on the same machine")
+    for heading in (
+        "system",
+        "mode",
+        "clients",
+        "rows",
+        "requests/s",
+        "rows/s",
+        "p50 ms",
+        "p99 ms",
+        "ms CPU",
+        "failed",
+    ):
+        table.add_column(heading, justify="left" if heading in {"system", "mode"} else "right")
+    for key, measurement in results.items():
+        table.add_row(*_cells(key, measurement))
+    console.print(table)
+
+
+def _cells(key: str, measurement: Measurement) -> list[str]:
+    system, mode, clients, rows = key.split("/")
+    outcome = measurement.outcome
+    return [
+        system,
+        mode,
+        clients.removesuffix("c"),
+        rows.removesuffix("r"),
+        f"{outcome.per_s:,.0f}",
+        f"{outcome.rows_per_s:,.0f}",
+        f"{outcome.p50_ms:.2f}",
+        f"{outcome.p99_ms:.2f}",
+        f"{measurement.total_cpu_per_request_s * 1000:.2f}",
+        str(sum(outcome.errors.values())),
+    ]
+
+
+def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Prints the measured ratios against the targets."""
+    table = Table(title="Targets (ratios within this run)")
+    for heading in ("what", "target", "actual", ""):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    marks = {True: "[green]met[/green]", False: "[red]missed[/red]", None: "not measured"}
+    for verdict in verdicts:
+        target = verdict.target
+        actual = "" if verdict.actual is None else f"{verdict.actual:,.3g}{target.unit}"
+        if verdict.actual is not None and verdict.actual >= 1000:
+            actual = f"{verdict.actual:,.0f}{target.unit}"
+        table.add_row(target.what, f"{target.sign} {target.limit:,g}{target.unit}", actual, marks[verdict.is_met])
+    console.print(table)
