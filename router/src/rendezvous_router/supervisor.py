@@ -235,9 +235,7 @@ class Supervisor:
                 await asyncio.sleep(_POLL_S)
         self._name_group("-", group)
 
-    def _tell(
-        self, kept: _Kept, kind: str, pid: int, *, status: int | None = None, pause_s: float = 0.0
-    ) -> None:
+    def _tell(self, kept: _Kept, kind: str, pid: int, *, status: int | None = None, pause_s: float = 0.0) -> None:
         event = ChildEvent(name=kept.child.name, kind=kind, pid=pid, status=status, pause_s=pause_s)
         self._on_event(event)
 
