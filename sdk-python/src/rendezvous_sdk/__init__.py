@@ -1,1 +1,35 @@
-"""Rendezvous for Python: publish a model in three lines, call an endpoint in two."""
+"""Rendezvous for Python: publish a model in three lines, call an endpoint in two.
+
+Publish::
+
+    from rendezvous_sdk import serve
+
+    def score(applicants):
+        return {"default_probability": 0.5 * (applicants["duration_months"] > 24)}
+
+    serve(score, endpoint="credit", name="rule")
+
+Call::
+
+    with Client("127.0.0.1:8001", endpoint="credit") as client:
+        answer = client.score({"duration_months": [12, 48]})
+"""
+
+from rendezvous_proto.frames import FrameView
+
+from rendezvous_sdk.errors import ErrorCode, RendezvousError
+from rendezvous_sdk.model import Model, as_model, model
+from rendezvous_sdk.options import ClientOptions, ServeOptions
+from rendezvous_sdk.serve import serve
+
+__all__ = [
+    "ClientOptions",
+    "ErrorCode",
+    "FrameView",
+    "Model",
+    "RendezvousError",
+    "ServeOptions",
+    "as_model",
+    "model",
+    "serve",
+]

@@ -18,6 +18,7 @@ Columns = str | Sequence[str] | Mapping[str, str]
 """Declared columns: one name, several names, or names with types (`{"default_probability": "FP64"}`)."""
 
 _ATTRIBUTE = "__rendezvous_model__"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _Target = TypeVar("_Target", bound=Callable[..., Any])
 
 
@@ -140,8 +141,7 @@ def as_model(target: object, *, outputs: Columns | None = None, takes: Takes | N
     scorer = target() if inspect.isclass(target) else target
     score = getattr(scorer, "score", scorer)
     if not callable(score):
-        raise InvalidRequestError(f"{target!r} is no model: give a function or an object with a method
-        `score`")
+        raise InvalidRequestError(f"{target!r} is no model: give a function or an object with a method `score`")
     declared: dict[str, Any] = getattr(target, _ATTRIBUTE, None) or getattr(score, _ATTRIBUTE, None) or {}
     name = declared.get("name") or getattr(target, "__name__", type(scorer).__name__)
     made = Model(
@@ -149,7 +149,7 @@ def as_model(target: object, *, outputs: Columns | None = None, takes: Takes | N
         takes=declared.get("takes") or _annotated_takes(score),
         setup=getattr(scorer, "setup", None),
         close=getattr(scorer, "close", None),
-        name=name,
+        name=str(name),
         info=declared.get("info", v1.ModelInfo()),
         source=target,
     )
@@ -190,8 +190,8 @@ def _annotated_takes(score: Callable[..., Any]) -> Takes:
         parameters = list(inspect.signature(score).parameters.values())
     except (TypeError, ValueError):
         return "columns"
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY,
-    p.POSITIONAL_OR_KEYWORD)] if not parameters or len(needed) > 1:
+    needed = [p for p in parameters if p.default is p.empty and p.kind in _POSITIONAL]
+    if not parameters or len(needed) > 1:
         raise InvalidRequestError(f"score takes {len(needed)} arguments: it must take one, the table")
     text = _annotation_text(score, parameters[0])
     endings: dict[str, Takes] = {"DataFrame": "pandas", "Table": "arrow", "FrameView": "frame"}

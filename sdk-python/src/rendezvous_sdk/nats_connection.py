@@ -130,6 +130,8 @@ class _Events:
             _log.warning("NATS at %s: %s", self._url, text)
 
     async def disconnected(self) -> None:
+        if self._connection.is_closed:
+            return
         _log.warning("disconnected from NATS at %s; trying to reconnect", self._url)
         for listener in tuple(self._connection.disconnect_listeners):
             listener()

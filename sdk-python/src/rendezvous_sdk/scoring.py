@@ -19,7 +19,7 @@ from rendezvous_proto.errors import (
     RendezvousError,
     TooLargeError,
 )
-from rendezvous_proto.frames import join_frames, slice_frame, split_frame
+from rendezvous_proto.frames import check_frame, join_frames, slice_frame, split_frame
 
 from rendezvous_sdk.model import Model
 from rendezvous_sdk.options import MAX_DELIVER
@@ -92,7 +92,7 @@ class ParcelScorer:
         self._name = name
         self._version = version
         self._replica = replica
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._clock = clock
 
     def score_parcels(self, deliveries: Sequence[Delivery]) -> list[v1.ParcelScore]:
@@ -133,6 +133,10 @@ class ParcelScorer:
                 "they must be the same, and each item must have one at least",
                 {"expected": rows, "actual": parcel.inputs.rows},
             )
+        try:
+            check_frame(parcel.inputs)  # before it is joined with others, whose rows it would shift
+        except InvalidFrameError as error:
+            return error
         return None
 
     def _score_together(self, works: "Sequence[_ParcelWork]") -> None:
@@ -209,11 +213,11 @@ class ParcelScorer:
             delivery=delivery.number,
         )
         work.fill(score)
-        if (size := score.ByteSize()) > self._max_bytes:
+        if (size := score.ByteSize()) > self.max_bytes:
             error = TooLargeError(
-                f"the model's output has {size} bytes for this parcel; the limit is {self._max_bytes}: "
+                f"the model's output has {size} bytes for this parcel; the limit is {self.max_bytes}: "
                 "give fewer or smaller columns, or send fewer rows a request",
-                {"actual": size, "limit": self._max_bytes},
+                {"actual": size, "limit": self.max_bytes},
             ).to_proto()
             score.ClearField("outputs")
             for item in score.items:
@@ -264,23 +268,22 @@ class _ParcelWork:
         if outputs is not None:
             score.outputs.CopyFrom(outputs)
         for index, item in enumerate(self.delivery.parcel.items):
-            error = self.errors.get(index)
-            if error is None:
+            failure = self.errors.get(index)
+            if failure is None:
                 score.items.add(request_id=item.request_id, rows=item.rows)
             else:
-                score.items.add(request_id=item.request_id, error=error.to_proto())
+                score.items.add(request_id=item.request_id, error=failure.to_proto())
 
     def _refuse_rest(self, error: InvalidFrameError) -> None:
         refusal = InvalidOutputError(
-            f"the model gave different columns for parts of one parcel: {error.message}; declare output
-            types", error.attributes,
+            f"the model gave different columns for parts of one parcel: {error.message}; declare its output types",
+            error.attributes,
         )
         for index in self.live:
             self.errors.setdefault(index, refusal)
 
 
-def _cut_outcomes(outcomes: Sequence[_Outcome], counts: Sequence[int], first: int, stop: int) ->
-list[_Outcome]:
+def _cut_outcomes(outcomes: Sequence[_Outcome], counts: Sequence[int], first: int, stop: int) -> list[_Outcome]:
     """Returns the outcomes of items *first* to *stop*, counted from *first*."""
     cut = []
     for outcome in outcomes:

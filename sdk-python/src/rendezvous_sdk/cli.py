@@ -1,0 +1,129 @@
+"""The command `rendezvous-model`."""
+
+import importlib
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rendezvous_proto.errors import InvalidRequestError, RendezvousError
+
+from rendezvous_sdk.model import Model, as_model
+from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
+from rendezvous_sdk.scorers import is_model_file, load_model_file
+from rendezvous_sdk.serve import serve_with
+
+app = typer.Typer(help="Serves a model of a Rendezvous endpoint.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+
+
+@app.callback()
+def main() -> None:
+    """Serves a model of a Rendezvous endpoint."""
+
+
+@app.command()
+def serve(
+    target: Annotated[
+        str, typer.Argument(help="package.module:name, or a file (.skops, .onnx, .joblib), or an MLflow folder.")
+    ],
+    endpoint: Annotated[str, typer.Option(help="Endpoint that the model belongs to.", envvar="RENDEZVOUS_ENDPOINT")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the target's.")] = None,
+    version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
+    nats: Annotated[str, typer.Option(help="Address of NATS.", envvar="RENDEZVOUS_NATS")] = DEFAULT_NATS,
+    grpc_port: Annotated[
+        int, typer.Option(help="Port of the Score service; 0 takes a free one.", envvar="RENDEZVOUS_GRPC_PORT")
+    ] = 0,
+    grpc_host: Annotated[str, typer.Option(help="Address to listen on.", envvar="RENDEZVOUS_GRPC_HOST")] = "127.0.0.1",
+    replicas: Annotated[int, typer.Option(help="Processes; dead ones are started again.")] = 1,
+    ack_wait: Annotated[
+        str, typer.Option(help="Without a sign of life for so long, a parcel goes to another replica.")
+    ] = "1s",
+    credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring.")] = 4,
+    outputs: Annotated[str | None, typer.Option(help="Names of the output columns, separated by commas.")] = None,
+    postbox: Annotated[bool, typer.Option(help="Read the endpoint's postbox.")] = True,
+    grpc: Annotated[bool, typer.Option(help="Serve gRPC.")] = True,
+    trust_pickle: Annotated[
+        bool, typer.Option(help="Load files that run code when they are loaded (pickle, joblib, MLflow).")
+    ] = False,
+    trust_type: Annotated[
+        list[str] | None, typer.Option(help="A type that a skops file may contain; may be given again.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL")] = "INFO",
+) -> None:
+    """Serves one model until SIGTERM or Ctrl-C, then drains."""
+    logging.basicConfig(
+        level=log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        model = _load(target, outputs=outputs, trust_pickle=trust_pickle, trusted_types=trust_type or [])
+        options = ServeOptions(
+            endpoint=endpoint,
+            name=name or model.name,
+            version=version,
+            nats=nats,
+            grpc_port=grpc_port,
+            grpc_host=grpc_host,
+            replicas=replicas,
+            ack_wait_s=parse_duration_s(ack_wait),
+            credit=credit,
+            postbox=postbox,
+            grpc=grpc,
+        )
+    except (RendezvousError, ImportError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(serve_with(model, options))
+
+
+def parse_duration_s(text: str) -> float:
+    """Returns seconds for `500ms`, `1.5s`, `2m` or a number of seconds.
+
+    Raises:
+        InvalidRequestError: *text* is nothing of that.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise InvalidRequestError(f"{text!r} is no duration: write it as 500ms, 1.5s or 2m")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def _load(target: str, *, outputs: str | None, trust_pickle: bool, trusted_types: list[str]) -> Model:
+    names = [part.strip() for part in outputs.split(",")] if outputs else None
+    if is_model_file(target):
+        return load_model_file(Path(target), outputs=names, trust_pickle=trust_pickle, trusted_types=trusted_types)
+    return as_model(import_target(target), outputs=names)
+
+
+def import_target(target: str) -> object:
+    """Imports `package.module:name`; the working folder is searched first.
+
+    Raises:
+        InvalidRequestError: the text is malformed, the module is not found or has no such name.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise InvalidRequestError(
+            f"{target!r} is neither a file that exists nor package.module:name, as in credit.models:score"
+        )
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found: object = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise InvalidRequestError(f"module {module_name!r} not found in {folder} or on the path") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise InvalidRequestError(f"module {module_name!r} has no {attribute!r}")
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,109 @@
+"""The durable consumer of a model version, and the broker's clock."""
+
+import asyncio
+import json
+import logging
+import time
+from dataclasses import replace
+from datetime import datetime
+
+from nats import errors
+from nats.aio.client import Client
+from nats.js import errors as js_errors
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from rendezvous_proto.postbox import MAX_ACK_PENDING, consumer_name, durable_stream, input_subject
+
+from rendezvous_sdk.options import MAX_DELIVER, ServeOptions
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.1
+_LAST_PAUSE_S = 2.0
+_REPEAT_LOG_S = 15.0
+_REQUEST_TIMEOUT_S = 2.0
+
+
+class ModelConsumer:
+    """The durable pull consumer that all replicas of one model version share."""
+
+    def __init__(self, nc: Client, options: ServeOptions) -> None:
+        self.stream = durable_stream(options.endpoint)
+        self.name = consumer_name(options.name, options.version)
+        self._nc = nc
+        self._js = nc.jetstream(timeout=_REQUEST_TIMEOUT_S)
+        self._endpoint = options.endpoint
+        self._ack_wait_s = options.ack_wait_s
+
+    async def ensure(self) -> None:
+        """Makes the consumer, or brings its `ack_wait` and `max_deliver` in line.
+
+        Raises:
+            nats.errors.Error: the stream is missing, the server does not answer or refuses.
+        """
+        try:
+            info = await self._js.consumer_info(self.stream, self.name)
+        except js_errors.NotFoundError:
+            await self._js.add_consumer(self.stream, self._config())
+            _log.info("made consumer %s of stream %s", self.name, self.stream)
+            return
+        if not self._is_as_wanted(info):
+            wanted = replace(info.config, ack_wait=self._ack_wait_s, max_deliver=MAX_DELIVER)
+            await self._js.add_consumer(self.stream, wanted)
+            _log.info("consumer %s: ack_wait is now %g s", self.name, self._ack_wait_s)
+
+    async def wait_until_ensured(self) -> None:
+        """Calls `ensure` until it succeeds, for ever, saying what is waited for."""
+        pause_s = _FIRST_PAUSE_S
+        logged_at = -_REPEAT_LOG_S
+        while True:
+            try:
+                await self.ensure()
+            except (errors.Error, TimeoutError, OSError) as error:
+                if time.monotonic() - logged_at >= _REPEAT_LOG_S:
+                    logged_at = time.monotonic()
+                    _log.warning("waiting for stream %s (%s)", self.stream, self._reason(error))
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+            else:
+                return
+
+    async def clock_offset_us(self) -> int:
+        """Returns what must be added to this process's clock to get the broker's, microseconds.
+
+        Raises:
+            nats.errors.Error, TimeoutError, ValueError: the server does not say.
+        """
+        sent = time.time_ns()
+        subject = f"$JS.API.CONSUMER.INFO.{self.stream}.{self.name}"
+        reply = await self._nc.request(subject, timeout=_REQUEST_TIMEOUT_S)
+        middle = (sent + time.time_ns()) // 2
+        stamp = json.loads(reply.data).get("ts", "")
+        return (_parse_nanoseconds(stamp) - middle) // 1000
+
+    def _config(self) -> ConsumerConfig:
+        return ConsumerConfig(
+            durable_name=self.name,
+            deliver_policy=DeliverPolicy.NEW,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self._ack_wait_s,
+            max_deliver=MAX_DELIVER,
+            filter_subject=input_subject(self._endpoint),
+            max_ack_pending=MAX_ACK_PENDING,
+        )
+
+    def _is_as_wanted(self, info: ConsumerInfo) -> bool:
+        config = info.config
+        is_same_wait = abs((config.ack_wait or 0) - self._ack_wait_s) < 1e-6
+        return is_same_wait and config.max_deliver == MAX_DELIVER
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, js_errors.NotFoundError):
+            return f"a router makes it when endpoint {self._endpoint} is applied"
+        return f"{type(error).__name__}: {error}"
+
+
+def _parse_nanoseconds(stamp: str) -> int:
+    """Parses RFC 3339 with up to nine decimals; `datetime` takes no more than six."""
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * 10**9 + int(fraction.ljust(9, "0")[:9] or 0)

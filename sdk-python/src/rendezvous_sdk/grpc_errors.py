@@ -1,0 +1,52 @@
+"""Errors as gRPC carries them: status by the table, details = message, the whole in trailing metadata."""
+
+import grpc
+from google.protobuf.message import DecodeError
+from rendezvous_proto import v1
+from rendezvous_proto.errors import (
+    ERROR_METADATA_KEY,
+    ErrorCode,
+    RendezvousError,
+)
+
+__all__ = ["from_rpc", "status_of", "trailing_metadata"]
+
+_BY_STATUS: dict[grpc.StatusCode, ErrorCode] = {
+    grpc.StatusCode.INVALID_ARGUMENT: ErrorCode.INVALID_REQUEST,
+    grpc.StatusCode.NOT_FOUND: ErrorCode.UNKNOWN_ENDPOINT,
+    grpc.StatusCode.ALREADY_EXISTS: ErrorCode.REQUEST_ID_CONFLICT,
+    grpc.StatusCode.DEADLINE_EXCEEDED: ErrorCode.NO_ANSWER,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ErrorCode.OVERLOADED,
+    grpc.StatusCode.UNAVAILABLE: ErrorCode.UNAVAILABLE,
+    grpc.StatusCode.UNAUTHENTICATED: ErrorCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED: ErrorCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED: ErrorCode.UNIMPLEMENTED,
+}
+
+
+def status_of(error: RendezvousError) -> grpc.StatusCode:
+    """Returns the status that the table gives the error's code."""
+    return grpc.StatusCode[error.facts.grpc_status]
+
+
+def trailing_metadata(error: RendezvousError) -> tuple[tuple[str, bytes], ...]:
+    """Returns the metadata that carries the whole error beside the status."""
+    return ((ERROR_METADATA_KEY, error.to_proto().SerializeToString()),)
+
+
+def from_rpc(error: grpc.RpcError) -> RendezvousError:
+    """Returns the typed error of a failed call; from its metadata, else from its status."""
+    metadata = error.trailing_metadata() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None
+    for key, value in metadata or ():
+        if key == ERROR_METADATA_KEY and isinstance(value, bytes):
+            try:
+                return RendezvousError.from_proto(v1.Error.FromString(value))
+            except DecodeError:
+                break
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return RendezvousError.of(ErrorCode.UNAVAILABLE, str(error))
+    status, details = error.code(), error.details() or ""
+    code = _BY_STATUS.get(status, ErrorCode.INTERNAL)
+    if code is ErrorCode.OVERLOADED and "larger than max" in details:
+        code = ErrorCode.TOO_LARGE  # gRPC's own limit on messages
+    return RendezvousError.of(code, details or status.name, {"grpc_status": status.name})

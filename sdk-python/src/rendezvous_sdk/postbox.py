@@ -1,0 +1,235 @@
+"""A model at its postbox: takes parcels, scores them, publishes the scores, acknowledges."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from google.protobuf.message import DecodeError
+from nats import errors
+from nats.aio.msg import Msg
+from rendezvous_proto import v1
+from rendezvous_proto.errors import ErrorCode, InvalidRequestError
+from rendezvous_proto.postbox import score_subject
+
+from rendezvous_sdk.consumer import ModelConsumer
+from rendezvous_sdk.counters import Counters
+from rendezvous_sdk.nats_connection import Connection
+from rendezvous_sdk.options import ServeOptions
+from rendezvous_sdk.pull import ContinuousPull
+from rendezvous_sdk.scoring import Delivery, ParcelScorer, unix_us
+from rendezvous_sdk.thread import ModelThread
+
+_log = logging.getLogger(__name__)
+
+_CLOCK_REFRESH_S = 30.0
+_CLOCK_RETRY_S = 1.0
+
+
+class _Waiting:
+    """A parcel that was delivered and is not yet acknowledged."""
+
+    __slots__ = ("delivery", "msg", "received_unix_us", "signalled_at")
+
+    def __init__(self, msg: Msg) -> None:
+        self.msg = msg
+        self.received_unix_us = unix_us()
+        self.signalled_at = time.monotonic()
+        self.delivery: Delivery | None = None
+
+
+class PostboxReader:
+    """Serves one model from its endpoint's postbox. Belongs to the event loop.
+
+    Args:
+        nc: the connection; it must be able to buffer while disconnected, so that scores survive a
+            reconnection.
+        scorer: scores parcels; used in *thread* only.
+        thread: the model's thread.
+        options: how to serve.
+        counters: counted into.
+    """
+
+    def __init__(
+        self,
+        nc: Connection,
+        *,
+        scorer: ParcelScorer,
+        thread: ModelThread,
+        options: ServeOptions,
+        counters: Counters,
+    ) -> None:
+        self.consumer = ModelConsumer(nc, options)
+        self._nc = nc
+        self._scorer = scorer
+        self._thread = thread
+        self._options = options
+        self._counters = counters
+        self._queue: deque[_Waiting] = deque()
+        self._scoring: list[_Waiting] = []
+        self._scoring_since = 0.0
+        self._arrived = asyncio.Event()
+        self._offset_us = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pull: ContinuousPull | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Waits for the stream, makes the consumer and begins to read."""
+        await self.consumer.wait_until_ensured()
+        await self._refresh_clock()
+        self._pull = await ContinuousPull.start(
+            self._nc,
+            stream=self.consumer.stream,
+            consumer=self.consumer.name,
+            on_message=self._take,
+            credit=self._options.credit,
+            manual_release=True,
+            ensure=self.consumer.ensure,
+        )
+        self._tasks = [
+            asyncio.create_task(self._work(), name="postbox-work"),
+            asyncio.create_task(self._signal_progress(), name="postbox-progress"),
+            asyncio.create_task(self._follow_clock(), name="postbox-clock"),
+        ]
+
+    async def wait_failed(self) -> None:
+        """Returns never; raises what ended the reading, which is a fault of this SDK."""
+        await asyncio.shield(self._tasks[0])
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """Stops reading, gives back what waits, finishes and publishes what is being scored."""
+        self._stopping = True
+        if self._pull is None:
+            return
+        await self._pull.stop()
+        while self._queue:
+            await _settle(self._queue.popleft().msg.nak)
+        self._arrived.set()
+        await self._tasks[0]
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+
+    def _take(self, msg: Msg) -> None:
+        self._queue.append(_Waiting(msg))
+        self._arrived.set()
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue and not self._stopping:
+                self._scoring = self._next_batch()
+                self._scoring_since = time.monotonic()
+                if self._scoring:
+                    await self._score(self._scoring)
+                self._scoring = []
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Takes what waits, as far as it fits in one table. A parcel that came before is scored alone."""
+        batch: list[_Waiting] = []
+        rows = 0
+        while self._queue:
+            waiting = self._queue[0]
+            delivery = waiting.delivery = waiting.delivery or self._delivery_of(waiting)
+            rows += delivery.parcel.inputs.rows
+            if batch and (rows > self._options.max_joined_rows or delivery.number > 1):
+                break
+            batch.append(self._queue.popleft())
+            if delivery.number > 1:
+                break
+        return batch
+
+    def _delivery_of(self, waiting: _Waiting) -> Delivery:
+        # Subject: $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<...>.<stored, ns>.<pending>,
+        # or with domain and account before the stream and a random token at the end.
+        tokens = waiting.msg.reply.split(".")
+        first = 4 if len(tokens) == 9 else 6
+        stored_us = int(tokens[first + 3]) // 1000
+        parcel = v1.Parcel()
+        try:
+            parcel.ParseFromString(waiting.msg.data)
+        except DecodeError:
+            _log.error("parcel %s of %s is no Parcel: skipped", tokens[first + 1], self.consumer.stream)
+        return Delivery(
+            parcel=parcel,
+            sequence=int(tokens[first + 1]),
+            number=int(tokens[first]),
+            age_us=waiting.received_unix_us + self._offset_us - stored_us,
+            received_unix_us=waiting.received_unix_us,
+        )
+
+    async def _score(self, batch: Sequence[_Waiting]) -> None:
+        deliveries = [waiting.delivery for waiting in batch if waiting.delivery is not None]
+        replies = await self._thread.submit(partial(self._score_in_thread, deliveries))
+        for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
+            await self._answer(waiting, delivery, payload)
+            self._count(score, delivery)
+        if self._pull is not None:
+            await self._pull.release(len(batch))
+
+    def _score_in_thread(self, deliveries: Sequence[Delivery]) -> list[tuple[v1.ParcelScore, bytes]]:
+        return [(score, score.SerializeToString()) for score in self._scorer.score_parcels(deliveries)]
+
+    async def _answer(self, waiting: _Waiting, delivery: Delivery, payload: bytes) -> None:
+        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited."""
+        parcel = delivery.parcel
+        if parcel.items:
+            try:
+                subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
+                await self._nc.publish(subject, payload)
+            except (errors.Error, InvalidRequestError) as error:
+                # The router is told nothing; it answers by its policy. A redelivery would end the same way.
+                _log.error("score of parcel %s not published: %s", parcel.parcel_id, error)
+        await _settle(waiting.msg.ack)
+
+    def _count(self, score: v1.ParcelScore, delivery: Delivery) -> None:
+        counters = self._counters
+        counters.parcels += 1
+        for item in score.items:
+            if not item.HasField("error"):
+                counters.scored_items += 1
+                counters.scored_rows += item.rows
+            elif int(item.error.code) == ErrorCode.EXPIRED:
+                counters.expired_items += 1
+            else:
+                counters.failed_items += 1
+        counters.durations_ms.append((score.timing.finished_unix_us - delivery.received_unix_us) / 1000)
+
+    async def _signal_progress(self) -> None:
+        """Defends what is held against redelivery while the model works."""
+        while True:
+            await asyncio.sleep(self._options.ack_wait_s / 6)
+            now = time.monotonic()
+            if self._scoring and now - self._scoring_since > self._options.scoring_limit_s:
+                continue
+            for waiting in (*self._scoring, *self._queue):
+                if now - waiting.signalled_at >= self._options.ack_wait_s / 3:
+                    waiting.signalled_at = now
+                    await _settle(waiting.msg.in_progress)
+
+    async def _follow_clock(self) -> None:
+        pause_s = _CLOCK_REFRESH_S
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = _CLOCK_REFRESH_S if await self._refresh_clock() else _CLOCK_RETRY_S
+
+    async def _refresh_clock(self) -> bool:
+        try:
+            self._offset_us = await self.consumer.clock_offset_us()
+        except (errors.Error, TimeoutError, ValueError) as error:
+            _log.debug("broker's clock not read: %r", error)
+            return False
+        return True
+
+
+async def _settle(call: Callable[[], Awaitable[None]]) -> None:
+    """Sends an acknowledgement; when it cannot be sent, the parcel comes again and is scored again."""
+    try:
+        await call()
+    except errors.Error as error:
+        _log.debug("acknowledgement not sent: %r", error)

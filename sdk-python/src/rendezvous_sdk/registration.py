@@ -1,0 +1,125 @@
+"""Tells the installation what serves: the model once, the replica every two seconds."""
+
+import asyncio
+import json
+import logging
+
+from google.protobuf import json_format
+from nats import errors
+from nats.aio.client import Client
+from nats.js import errors as js_errors
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.kv import KeyValue
+from rendezvous_proto import v1
+from rendezvous_proto.postbox import (
+    MODELS_BUCKET,
+    REPLICAS_BUCKET,
+    REPLICAS_REFRESH_S,
+    REPLICAS_TTL_S,
+    model_key,
+    replica_key,
+)
+
+from rendezvous_sdk.counters import Counters
+from rendezvous_sdk.options import ServeOptions
+
+_log = logging.getLogger(__name__)
+
+_REQUEST_TIMEOUT_S = 2.0
+
+
+class Registration:
+    """Keeps one replica's entries in the key-value buckets.
+
+    Args:
+        nc: the connection.
+        info: the model.
+        options: how it is served.
+        counters: read at each refresh.
+        status: what does not change: replica, grpc, pid, started_unix_us.
+    """
+
+    def __init__(
+        self,
+        nc: Client,
+        *,
+        info: v1.ModelInfo,
+        options: ServeOptions,
+        counters: Counters,
+        status: dict[str, object],
+    ) -> None:
+        self._js = nc.jetstream(timeout=_REQUEST_TIMEOUT_S)
+        self._info = info
+        self._counters = counters
+        self._status = {
+            **status,
+            "model": options.name,
+            "version": options.version,
+            "endpoint": options.endpoint,
+        }
+        names = (options.endpoint, options.name, options.version)
+        self._model_key = model_key(*names)
+        self._replica_key = replica_key(*names, str(status["replica"]))
+        self._is_registered = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to register; failures are retried at the next refresh."""
+        self._task = asyncio.create_task(self._refresh(), name="registration")
+
+    def register_again(self) -> None:
+        """Writes the model's entry anew with the next refresh: the server may have lost it."""
+        self._is_registered = False
+
+    async def stop(self) -> None:
+        """Takes the replica's entry away, so that nobody counts on it for the rest of its time to live."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            replicas = await self._js.key_value(REPLICAS_BUCKET)
+            await replicas.delete(self._replica_key)
+        except (errors.Error, TimeoutError) as error:
+            _log.debug("replica's entry not removed, it runs out by itself: %r", error)
+
+    async def _refresh(self) -> None:
+        while True:
+            try:
+                if not self._is_registered:
+                    await self._register()
+                replicas = await self._js.key_value(REPLICAS_BUCKET)
+                await replicas.put(self._replica_key, json.dumps(self._current()).encode())
+            except (errors.Error, TimeoutError) as error:
+                self._is_registered = False
+                _log.debug("not registered, tried again in %g s: %r", REPLICAS_REFRESH_S, error)
+            await asyncio.sleep(REPLICAS_REFRESH_S)
+
+    async def _register(self) -> None:
+        models = await self._open(KeyValueConfig(bucket=MODELS_BUCKET, history=8))
+        await self._open(KeyValueConfig(bucket=REPLICAS_BUCKET, ttl=REPLICAS_TTL_S, storage=StorageType.MEMORY))
+        await models.put(self._model_key, json_format.MessageToJson(self._info).encode())
+        self._is_registered = True
+
+    async def _open(self, config: KeyValueConfig) -> KeyValue:
+        try:
+            return await self._js.key_value(str(config.bucket))
+        except js_errors.BucketNotFoundError:
+            _log.info("making bucket %s", config.bucket)
+        try:
+            return await self._js.create_key_value(config)
+        except js_errors.BadRequestError:
+            return await self._js.key_value(str(config.bucket))  # another process was faster
+
+    def _current(self) -> dict[str, object]:
+        counters = self._counters
+        return {
+            **self._status,
+            "scored_rows": counters.scored_rows,
+            "scored_items": counters.scored_items,
+            "failed_items": counters.failed_items,
+            "expired_items": counters.expired_items,
+            "parcels": counters.parcels,
+            "p50_ms": round(counters.quantile_ms(0.5), 3),
+            "p99_ms": round(counters.quantile_ms(0.99), 3),
+        }

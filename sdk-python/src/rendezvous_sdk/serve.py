@@ -1,0 +1,100 @@
+"""Serves a model: at the postbox of its endpoint, and over gRPC."""
+
+import asyncio
+import logging
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+from rendezvous_sdk.frame import Takes
+from rendezvous_sdk.model import Columns, as_model
+from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
+from rendezvous_sdk.replica import Replica, run_replica
+from rendezvous_sdk.supervisor import PARENT_FD_VARIABLE, REPLICA_VARIABLE, Supervisor
+
+__all__ = ["serve", "serve_with"]
+
+
+def serve(
+    model: object,
+    *,
+    endpoint: str,
+    name: str | None = None,
+    version: str = "1",
+    nats: str | None = None,
+    grpc_port: int = 0,
+    replicas: int = 1,
+    outputs: Columns | None = None,
+    takes: Takes | None = None,
+    **options: Any,
+) -> None:
+    """Serves a model until SIGTERM or SIGINT; then drains and returns.
+
+    Args:
+        model: a function, a class or object with `score` (and `setup`, `close` where needed), or a `Model`.
+        endpoint: endpoint that it belongs to.
+        name: the model's name; None takes the function's or class's.
+        version: the model's version.
+        nats: address of NATS; None takes `RENDEZVOUS_NATS`, else `nats://127.0.0.1:4222`.
+        grpc_port: port of the `Score` service; 0 takes a free one.
+        replicas: processes. With more than one this process starts them and restarts those that die.
+        outputs: names, or names with types, of the output columns, where the model does not declare them.
+        takes: shape of the input, before what the model declares.
+        options: further fields of `ServeOptions`.
+
+    Raises:
+        InvalidRequestError: a malformed name or option, or something that is no model.
+        SystemExit: serving failed (status 1).
+    """
+    made = as_model(model, outputs=outputs, takes=takes)
+    serve_options = ServeOptions(
+        endpoint=endpoint,
+        name=name or made.name,
+        version=version,
+        nats=nats or os.environ.get("RENDEZVOUS_NATS") or DEFAULT_NATS,
+        grpc_port=grpc_port,
+        replicas=replicas,
+        **options,
+    )
+    status = serve_with(made, serve_options)
+    if status:
+        raise SystemExit(status)
+
+
+def serve_with(model: object, options: ServeOptions) -> int:
+    """Serves with ready options; returns the exit status. See `serve`."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(
+            level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+    index = os.environ.get(REPLICA_VARIABLE)
+    if options.replicas > 1 and index is None:
+        return Supervisor(options.replicas).run()
+    parent_fd = os.environ.get(PARENT_FD_VARIABLE) if index is not None else None
+    if index is not None and options.grpc_port:
+        options = replace(options, grpc_port=options.grpc_port + int(index))
+    running = run_replica(
+        as_model(model),
+        options,
+        on_ready=_announce,
+        parent_fd=int(parent_fd) if parent_fd else None,
+    )
+    return _run(running)
+
+
+def _run(running: Any) -> int:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return int(asyncio.run(running))
+    return int(uvloop.run(running))
+
+
+def _announce(replica: Replica) -> None:
+    options = replica.options
+    grpc = f"grpc {replica.grpc_address}" if replica.grpc_address else "no grpc"
+    print(
+        f"ready: model {options.name}:{options.version} of endpoint {options.endpoint}, replica {replica.name}, {grpc}",
+        flush=True,
+    )
