@@ -13,6 +13,8 @@ from rendezvous.rule import RuleFactory
 
 MAX_DEADLINE_S = 60.0
 MAX_REQUEST_BYTES = 921_600
+# JetStream keeps ages as 64-bit nanoseconds; a century is well below their end.
+MAX_AGE_S = 36_500 * 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -125,7 +127,7 @@ def _check_limits(spec: EndpointSpec, problems: Problems) -> None:
 def _check_postbox(spec: EndpointSpec, problems: Problems) -> None:
     postbox = spec.postbox
     check_duration("postbox.ack_wait", postbox.ack_wait, problems, above_s=0.0, most_s=3600.0)
-    check_duration("postbox.max_age", postbox.max_age, problems)
+    check_duration("postbox.max_age", postbox.max_age, problems, most_s=MAX_AGE_S)
     if not 1 <= postbox.replicas <= 5:
         problems.add("postbox.replicas", f"{postbox.replicas} is not between 1 and 5")
     if postbox.max_bytes < 1 and postbox.max_bytes != -1:

@@ -3,7 +3,7 @@
 import re
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
 
 
 def parse_duration(text: str) -> float:
@@ -18,7 +18,7 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: The text is not of that form.
     """
-    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and a unit of us, ms, s, m, h, d: '100ms'")
     number, unit = match.groups()

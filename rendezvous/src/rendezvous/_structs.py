@@ -25,7 +25,7 @@ TypeName = Literal[
 RoleName = Literal["champion", "challenger", "canary", "shadow", "decoy"]
 
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
-Duration = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(us|ms|s|m|h|d)$", examples=["30ms", "1.5s", "2m"])]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h|d)$", examples=["30ms", "1.5s", "2m"])]
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True):
