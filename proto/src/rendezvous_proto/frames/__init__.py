@@ -8,6 +8,7 @@ Source: docs/protocol.md, section "Frames".
 from rendezvous_proto.frames._check import check_frame
 from rendezvous_proto.frames._cut import join_frames, slice_frame, split_frame
 from rendezvous_proto.frames._encode import encode_frame
+from rendezvous_proto.frames._rows import RowPattern
 from rendezvous_proto.frames._types import MAX_RANK, column_width, type_name, type_number
 from rendezvous_proto.frames._utf8 import diagnose_bad_utf8
 from rendezvous_proto.frames._view import FrameView
@@ -15,6 +16,7 @@ from rendezvous_proto.frames._view import FrameView
 __all__ = [
     "MAX_RANK",
     "FrameView",
+    "RowPattern",
     "check_frame",
     "column_width",
     "diagnose_bad_utf8",

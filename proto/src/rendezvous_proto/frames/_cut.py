@@ -6,11 +6,15 @@ from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidFrameError
 from rendezvous_proto.frames._bits import join_bits, pack_bits, unpack_bits
 from rendezvous_proto.frames._check import shown_name
+from rendezvous_proto.frames._rows import join_rows
 from rendezvous_proto.frames._types import STRING, WIDTHS, elements_per_row, type_name
+
+_MANY = 4
+"""Frames from which on it pays to look whether they are of one row each."""
 
 
 def join_frames(frames: Sequence[v1.Frame]) -> v1.Frame:
-    """Returns one frame with the rows of all, in order.
+    """Returns one frame with the rows of all, in order; the very same object if there is one only.
 
     Args:
         frames: Sound frames (see `check_frame`) with the same columns in the same order. None: no rows.
@@ -20,6 +24,8 @@ def join_frames(frames: Sequence[v1.Frame]) -> v1.Frame:
     """
     if len(frames) == 1:
         return frames[0]
+    if len(frames) >= _MANY and (joined := join_rows(frames)) is not None:
+        return joined
     joined = v1.Frame(rows=sum(frame.rows for frame in frames))
     if not frames:
         return joined
