@@ -17,12 +17,18 @@ Call::
 
 from rendezvous_proto.frames import FrameView
 
+from rendezvous_sdk.answer import Answer
+from rendezvous_sdk.async_client import AsyncClient
+from rendezvous_sdk.client import Client
 from rendezvous_sdk.errors import ErrorCode, RendezvousError
 from rendezvous_sdk.model import Model, as_model, model
 from rendezvous_sdk.options import ClientOptions, ServeOptions
 from rendezvous_sdk.serve import serve
 
 __all__ = [
+    "Answer",
+    "AsyncClient",
+    "Client",
     "ClientOptions",
     "ErrorCode",
     "FrameView",

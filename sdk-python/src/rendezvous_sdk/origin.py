@@ -69,11 +69,14 @@ def find_packages() -> list[v1.Package]:
     """Returns name and version of each installed package of which this process has imported something."""
     imported = {name.partition(".")[0] for name in sys.modules}
     owners = metadata.packages_distributions()
-    names = {owner for module in imported for owner in owners.get(module, ())}
+    # A name that several packages share (`google`) does not tell which of them was imported.
+    names = {found.pop() for module in imported if len(found := set(owners.get(module, ()))) == 1}
     return [v1.Package(name=name, version=metadata.version(name)) for name in sorted(names, key=str.lower)]
 
 
 def _folder_of(source: object) -> Path | None:
+    if isinstance(source, Path):
+        return source.resolve().parent
     target = source if inspect.isclass(source) or inspect.isroutine(source) else type(source)
     try:
         file = inspect.getsourcefile(target)
@@ -83,7 +86,11 @@ def _folder_of(source: object) -> Path | None:
 
 
 def _first_line(source: object) -> str:
-    return (inspect.getdoc(source) or "").partition("\n")[0] if source is not None else ""
+    if not inspect.isclass(source) and not inspect.isroutine(source):
+        source = type(source)  # an object's own text is its class's
+    if source.__module__ == "builtins" or (isinstance(source, type) and issubclass(source, Path)):
+        return ""
+    return (inspect.getdoc(source) or "").partition("\n")[0]
 
 
 def _run(git: str, folder: Path, *arguments: str) -> str:

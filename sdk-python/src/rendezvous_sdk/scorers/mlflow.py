@@ -45,7 +45,7 @@ def load_mlflow(path: Path, *, outputs: Columns | None = None, trust_pickle: boo
     scorer = _MlflowScorer(loaded, is_named=outputs is not None)
     made = as_model(scorer, outputs=outputs, takes="pandas").with_info(description=f"MLflow folder {path.name}")
     name = re.sub(r"[^A-Za-z0-9_-]", "_", path.resolve().name)[:64]
-    return Model(score=made.score, takes="pandas", name=name, info=made.info, source=scorer)
+    return Model(score=made.score, takes="pandas", name=name, info=made.info, source=path)
 
 
 class _MlflowScorer:

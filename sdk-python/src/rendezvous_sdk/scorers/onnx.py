@@ -63,7 +63,7 @@ def load_onnx(path: Path, *, outputs: Columns | None = None, threads: int = 1) -
     scorer = _OnnxScorer(session, outputs)
     made = as_model(scorer, outputs=outputs).with_info(description=f"ONNX file {path.name}")
     name = re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:64]
-    return Model(score=made.score, takes="columns", name=name, info=made.info, source=scorer)
+    return Model(score=made.score, takes="columns", name=name, info=made.info, source=path)
 
 
 class _OnnxScorer:

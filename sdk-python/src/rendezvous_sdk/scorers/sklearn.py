@@ -6,14 +6,15 @@ trusted; joblib and pickle files run whatever is in them.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rendezvous_proto.errors import InvalidRequestError, SignatureMismatchError
 
-from rendezvous_sdk.frame import present
-from rendezvous_sdk.model import Columns, FrameView, Model, as_model
+from rendezvous_sdk.frame import FrameView, present
+from rendezvous_sdk.model import Columns, Model, as_model
 from rendezvous_sdk.scorers._tables import stack_matrix
 
 __all__ = ["load_sklearn", "wrap_sklearn"]
@@ -49,7 +50,7 @@ def load_sklearn(
                 "(trust_pickle=True) if you know where it comes from"
             )
         estimator = _load_joblib(path)
-    return wrap_sklearn(estimator, name=_name_of(path), outputs=outputs)
+    return replace(wrap_sklearn(estimator, name=_name_of(path), outputs=outputs), source=path)
 
 
 def wrap_sklearn(estimator: Any, *, name: str, outputs: Columns | None = None) -> Model:
@@ -72,7 +73,8 @@ def wrap_sklearn(estimator: Any, *, name: str, outputs: Columns | None = None) -
     """
     if not hasattr(estimator, "predict"):
         raise InvalidRequestError(f"{type(estimator).__name__} has no method predict: it is no estimator")
-    scorer = _SklearnScorer(estimator, is_named=outputs is not None)
+    names = [outputs] if isinstance(outputs, str) else list(outputs or ())
+    scorer = _SklearnScorer(estimator, names=len(names))
     is_classifier = hasattr(estimator, "predict_proba")
     made = as_model(scorer, outputs=outputs).with_info(
         task="classification" if is_classifier else "regression",
@@ -83,9 +85,9 @@ def wrap_sklearn(estimator: Any, *, name: str, outputs: Columns | None = None) -
 
 
 class _SklearnScorer:
-    def __init__(self, estimator: Any, *, is_named: bool) -> None:
+    def __init__(self, estimator: Any, *, names: int) -> None:
         self._estimator = estimator
-        self._is_named = is_named
+        self._name_count = names
         self._names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         self._has_probabilities = hasattr(estimator, "predict_proba")
 
@@ -93,10 +95,11 @@ class _SklearnScorer:
         table = self._table(view)
         if not self._has_probabilities:
             prediction = np.asarray(self._estimator.predict(table))
-            return prediction if self._is_named else {"prediction": prediction}
+            return prediction if self._name_count else {"prediction": prediction}
         probabilities = np.asarray(self._estimator.predict_proba(table), dtype=np.float64)
-        if self._is_named:
-            # One name for two classes: the second is the one that is asked about.
+        if self._name_count == 1 and probabilities.shape[1] == 2:
+            return probabilities[:, 1]  # of two classes the second is the one that is asked about
+        if self._name_count:
             return probabilities
         classes = self._estimator.classes_
         columns: dict[str, Any] = {
@@ -144,10 +147,11 @@ def _load_skops(path: Path, trusted_types: Sequence[str]) -> Any:
 
 def _load_joblib(path: Path) -> Any:
     try:
-        import joblib  # noqa: PLC0415 - an extra
+        import joblib  # type: ignore[import-untyped] # noqa: PLC0415 - an extra, without types
     except ImportError as error:
         raise ImportError(f"{path.name} needs joblib and scikit-learn; {_EXTRA}") from error
-    return joblib.load(path)
+    loaded: Any = joblib.load(path)
+    return loaded
 
 
 def _name_of(path: Path) -> str:

@@ -1,0 +1,178 @@
+"""The same client for asyncio."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from rendezvous_proto import v1
+from rendezvous_proto.errors import InternalError, UnimplementedError
+
+from rendezvous_sdk.answer import Answer
+from rendezvous_sdk.calls import Attempts, build_request, channel_options
+from rendezvous_sdk.grpc_errors import from_rpc
+from rendezvous_sdk.options import ClientOptions
+
+__all__ = ["AsyncClient"]
+
+
+class AsyncClient:
+    """A connection to a router or a model. Belongs to one event loop; make one and keep it.
+
+    Args:
+        address: `host:port`.
+        endpoint: endpoint asked; None where only one is served.
+        options: deadlines, pauses, limits; None takes the defaults.
+        credentials: TLS; None connects in the clear.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        endpoint: str | None = None,
+        *,
+        options: ClientOptions | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.address = address
+        self.endpoint = endpoint or ""
+        self._options = options or ClientOptions()
+        arguments = channel_options(self._options)
+        self._channel = (
+            grpc.aio.insecure_channel(address, arguments)
+            if credentials is None
+            else grpc.aio.secure_channel(address, credentials, arguments)
+        )
+        self._stub: Any = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
+        self._info: v1.ModelInfo | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; calls under way end with UnavailableError."""
+        await self._channel.close()
+
+    async def describe(self, *, timeout: float | None = None, refresh: bool = False) -> v1.ModelInfo:  # noqa: ASYNC109 - gRPC's own deadline
+        """Returns what the endpoint says of itself; asked once, then remembered. See `Client.describe`."""
+        if self._info is None or refresh:
+            request = v1.DescribeRequest(endpoint=self.endpoint)
+            self._info = await self._call(self._stub.Describe, request, Attempts(self._options, timeout))
+        return self._info
+
+    async def score(
+        self,
+        table: Any,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline, retries included
+        request_id: str | None = None,
+        context: Mapping[str, str] | None = None,
+        explain: bool = False,
+        force_model: str | None = None,
+    ) -> Answer:
+        """Scores the rows of a table. Arguments, result and errors: `Client.score`.
+
+        Cancelling the task cancels the call; the endpoint may score it all the same.
+        """
+        attempts = Attempts(self._options, timeout)
+        request = build_request(
+            table,
+            endpoint=self.endpoint,
+            inputs=await self._inputs(attempts),
+            request_id=request_id,
+            context=context,
+            explain=explain,
+            force_model=force_model,
+        )
+        return Answer(await self._call(self._stub.Score, request, attempts))
+
+    async def stream(
+        self,
+        tables: Iterable[Any] | AsyncIterator[Any],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline
+        context: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Answer]:
+        """Scores many tables over one call. Arguments, answers and errors: `Client.stream`."""
+        inputs = await self._inputs(Attempts(self._options, None))
+        sending = _Sending(tables, self._options.max_streamed)
+        requests = sending.requests(endpoint=self.endpoint, inputs=inputs, context=context)
+        call = self._stub.ScoreStream(requests, timeout=timeout)
+        try:
+            async for reply in call:
+                for answer in sending.take(reply):
+                    yield answer
+        except (grpc.RpcError, asyncio.CancelledError) as error:
+            if sending.failure is not None:
+                raise sending.failure from None
+            if isinstance(error, grpc.RpcError):
+                raise from_rpc(error) from error
+            raise
+        finally:
+            call.cancel()
+        sending.check_complete()
+
+    async def _inputs(self, attempts: Attempts) -> list[v1.ColumnSpec]:
+        if self._info is None:
+            try:
+                await self.describe(timeout=attempts.left_s())
+            except UnimplementedError:
+                self._info = v1.ModelInfo()
+        return list(self._info.signature.inputs) if self._info is not None else []
+
+    async def _call(self, method: Any, request: Any, attempts: Attempts) -> Any:
+        while True:
+            try:
+                return await method(request, timeout=attempts.left_s())
+            except grpc.RpcError as failure:
+                await asyncio.sleep(attempts.pause_after(from_rpc(failure)))
+
+
+class _Sending:
+    """The requests of one stream, and the answers put back in their order."""
+
+    def __init__(self, tables: Iterable[Any] | AsyncIterator[Any], most: int) -> None:
+        self.failure: Exception | None = None
+        self._tables = tables
+        self._free = asyncio.Semaphore(most)
+        self._sent: deque[str] = deque()
+        self._arrived: dict[str, v1.ScoreReply] = {}
+
+    async def requests(self, **fields: Any) -> AsyncIterator[v1.ScoreRequest]:
+        try:
+            async for table in _iterate(self._tables):
+                request = build_request(table, **fields)
+                await self._free.acquire()
+                self._sent.append(request.request_id)
+                yield request
+        except Exception as error:  # gRPC would hide it: the caller gets it from `stream`
+            self.failure = error
+            raise
+
+    def take(self, reply: v1.ScoreReply) -> Iterator[Answer]:
+        self._arrived[reply.request_id] = reply
+        while self._sent and self._sent[0] in self._arrived:
+            self._free.release()
+            yield Answer(self._arrived.pop(self._sent.popleft()))
+
+    def check_complete(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self._sent:
+            raise InternalError(f"the stream ended with {len(self._sent)} requests unanswered")
+
+
+async def _iterate(tables: Iterable[Any] | AsyncIterator[Any]) -> AsyncIterator[Any]:
+    if isinstance(tables, Iterable):
+        for table in tables:
+            yield table
+    else:
+        async for table in tables:
+            yield table
