@@ -240,7 +240,7 @@ def vote_column(spec: EndpointSpec, rule: str) -> str | None:
     return "label" if spec.policy.steps[int(rule[6])].on == "label" else None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(cases())
 def test_early_resolution_gives_what_waiting_gives(case: tuple[EndpointSpec, Arrivals, int]) -> None:
     """The decision equals that of a reference which judges each step at its end, and is never later."""
@@ -252,7 +252,7 @@ def test_early_resolution_gives_what_waiting_gives(case: tuple[EndpointSpec, Arr
     assert decision.decided_at <= end
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases(), st.integers(1, DEADLINE_MS + 10))
 def test_decision_is_made_by_any_deadline(case: tuple[EndpointSpec, Arrivals, int], due_ms: int) -> None:
     """Woken at `next_wake`, a mailbox has decided by the deadline, also by a client's shorter one."""
@@ -269,7 +269,7 @@ def test_decision_is_made_by_any_deadline(case: tuple[EndpointSpec, Arrivals, in
     assert mailbox.next_wake == math.inf
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_late_wake_ups_change_no_answer(case: tuple[EndpointSpec, Arrivals, int]) -> None:
     """A caller that sleeps through every step's end still gets the answer of a punctual one."""
@@ -283,7 +283,7 @@ def test_late_wake_ups_change_no_answer(case: tuple[EndpointSpec, Arrivals, int]
     assert (made[0].rule, made[0].answer) == (punctual.rule, punctual.answer)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_shadow_and_decoy_are_never_served(case: tuple[EndpointSpec, Arrivals, int]) -> None:
     """No decision names a shadow or a decoy, whatever arrives."""
@@ -291,7 +291,7 @@ def test_shadow_and_decoy_are_never_served(case: tuple[EndpointSpec, Arrivals, i
     assert not {"shadow", "archive"} & set(decide(compile_policy(spec), arrivals, rows).models)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), st.integers(1, 3), st.integers(1, 4))
 def test_order_of_arrival_never_changes_a_majority(data: st.DataObject, rows: int, quorum: int) -> None:
     """Any two orders in which the same scores arrive lead to the same labels."""
@@ -308,7 +308,7 @@ def test_order_of_arrival_never_changes_a_majority(data: st.DataObject, rows: in
     assert answers[0] == answers[1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases(), st.data())
 def test_foreign_scores_cannot_enter(case: tuple[EndpointSpec, Arrivals, int], data: st.DataObject) -> None:
     """Scores that name another request change neither decision nor arrivals, wherever they are mixed in."""

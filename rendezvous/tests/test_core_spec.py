@@ -136,6 +136,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("models", {}, "models: no model that scores"),
     ("models", {"archive": {"role": "decoy"}}, "models: no model that scores; name at least one that is not a decoy"),
     ("models", [], "models: expected a mapping, found []"),
+    ("models", {True: {}}, "models: key True is not text; put it in quotes"),
     ("models/a.b", {}, "models.a.b: model name 'a.b' is not"),
     ("models/tree/role", "champoin", "models.tree.role: unknown value 'champoin', did you mean 'champion'?"),
     ("models/tree/role", "champion", "models.tree.role: second champion beside 'boosted'; at most one"),
@@ -237,6 +238,13 @@ def test_all_mistakes_are_reported_together() -> None:
         parse_spec(document)
     paths = [path for path, _ in raised.value.problems]
     assert paths == ["policy.deadline", "policy.steps[1].on", "limits.max_rows"]
+
+
+def test_bare_on_of_yaml_is_understood() -> None:
+    """YAML 1.1 turns the key `on` into true; a step reads it as `on` all the same."""
+    document = changed("policy/steps/1/on", REMOVED)
+    document["policy"]["steps"][1][True] = "label"
+    assert parse_spec(document) == parse_spec(CREDIT)
 
 
 def test_step_without_eligible_models_is_refused() -> None:

@@ -33,6 +33,9 @@ def read_struct(kind: type[msgspec.Struct], value: object, path: str, problems: 
         return UNREADABLE
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     hints = get_type_hints(kind)
+    if True in value and "on" in fields and "on" not in value:
+        # YAML 1.1 reads the bare word `on` as true; nobody means that as a key.
+        value = {"on" if key is True else key: item for key, item in value.items()}
     before = len(problems.found)
     for key in value:
         if key not in fields:
@@ -54,8 +57,18 @@ def read_value(kind: Any, value: object, path: str, problems: Problems) -> Any:
     if origin is list and isinstance(value, list | tuple):
         return [read_value(arguments[0], item, f"{path}[{i}]", problems) for i, item in enumerate(value)]
     if origin is dict and isinstance(value, Mapping):
-        return {str(key): read_value(arguments[1], item, join(path, str(key)), problems) for key, item in value.items()}
+        return _read_dict(arguments[1], value, path, problems)
     return _read_plain(kind, value, path, problems)
+
+
+def _read_dict(kind: Any, value: Mapping[Any, object], path: str, problems: Problems) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(key, str):
+            found[key] = read_value(kind, item, join(path, key), problems)
+        else:
+            problems.add(path, f"key {describe(key)} is not text; put it in quotes")
+    return found
 
 
 def _read_plain(kind: Any, value: object, path: str, problems: Problems) -> Any:

@@ -110,7 +110,8 @@ class PolicySpec(_Part, frozen=True):
 
     deadline: Annotated[Duration, Meta(description="When the answer is due, from acceptance; at most 60s.")]
     steps: Annotated[
-        list[StepSpec], Meta(min_length=1, description="Tried in order; the first that succeeds decides.")
+        list[StepSpec],
+        Meta(min_length=1, description="Tried in order, the first that succeeds decides; default: [{take: best}]."),
     ] = field(default_factory=lambda: [StepSpec(take="best")])
     otherwise: Annotated[
         dict[str, Any] | Literal["error"],

@@ -78,4 +78,4 @@ def schema_text() -> str:
     """JSON Schema of the specification, as kept in `endpoint.schema.json`."""
     schema = msgspec.json.schema(EndpointSpec)
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+    return json.dumps(schema, indent=2) + "\n"
