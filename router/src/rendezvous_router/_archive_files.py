@@ -1,8 +1,8 @@
 """The archive's files: one folder of Parquet files per endpoint, written by one process, durable file by file.
 
-`<archive>/<endpoint>/input/<first>-<last>.parquet` holds parcels by their stream sequence; `stream.json` beside them
+`<archive>/<endpoint>/input/<first>-<last>.parquet` holds parcels by their stream sequence; `_stream.json` beside them
 says of which stream. A file is written under a temporary name, flushed, renamed, and its folder flushed: it is
-there in full or not at all.
+there in full or not at all. What is not a Parquet file has a name that Arrow's datasets pass over (`.`, `_`).
 """
 
 import bisect
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 )
 """Columns of an archive file."""
 
-_IDENTITY = "stream.json"
+_IDENTITY = "_stream.json"
 _LOCK = "decoy.lock"
 _TEMPORARY = ".writing"
 _FILES_REMEMBERED = 8
@@ -92,7 +92,7 @@ class ArchiveFolder:
         if self._read_identity() not in ("", stream_identity):
             self._move_aside()
         self._write_identity()
-        for leftover in self.path.glob(f"*{_TEMPORARY}"):
+        for leftover in self.path.glob(f".*{_TEMPORARY}"):
             leftover.unlink()
         self._index = FileIndex(list_files(self.path))
 
@@ -253,7 +253,7 @@ def _write_durably(path: Path, table: pa.Table) -> None:
 
 
 def _write_bytes_durably(path: Path, content: bytes | pa.Buffer) -> None:
-    temporary = path.with_name(path.name + _TEMPORARY)
+    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

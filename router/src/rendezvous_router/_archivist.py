@@ -22,7 +22,7 @@ from rendezvous_router.record import stored_unix_us
 _log = logging.getLogger(__name__)
 
 _CREDIT = 256
-_ACK_WAIT_S = 30.0
+_ACK_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,18 @@ class Archivist:
             return False
         self._identity = identity
         self._folder = await asyncio.to_thread(ArchiveFolder, self._archive, self.endpoint, identity)
-        await self._ensure_consumer()
-        self._pull = await ContinuousPull.start(
+        try:
+            await self._ensure_consumer()
+            self._pull = await self._start_pull()
+        except BaseException:
+            self._folder.close()  # or the next attempt would find it locked
+            raise
+        self._writing = asyncio.create_task(self._write_when_due(), name=f"archive {self.endpoint}")
+        _log.info("archiving endpoint %s into %s", self.endpoint, self._folder.path)
+        return True
+
+    async def _start_pull(self) -> ContinuousPull:
+        return await ContinuousPull.start(
             self._client,
             stream=self._stream,
             consumer=DECOY_CONSUMER,
@@ -99,9 +109,6 @@ class Archivist:
             manual_release=True,
             ensure=self._ensure_consumer,
         )
-        self._writing = asyncio.create_task(self._write_when_due(), name=f"archive {self.endpoint}")
-        _log.info("archiving endpoint %s into %s", self.endpoint, self._folder.path)
-        return True
 
     async def is_current(self) -> bool:
         """Returns whether the stream that is being archived is still the endpoint's stream."""
@@ -109,16 +116,18 @@ class Archivist:
 
     async def stop(self) -> None:
         """Stops reading, writes what was read, acknowledges it and lets go of the archive."""
-        if self._pull is not None:
-            await self._pull.stop()
-        self._stopping = True
-        self._due.set()
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._folder is not None:
-            self._folder.close()
+        try:
+            if self._pull is not None:
+                await self._pull.stop()
+            self._stopping = True
+            self._due.set()
+            if self._writing is not None:
+                await asyncio.wait({self._writing})
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._folder is not None:
+                self._folder.close()
 
     async def start_anew(self) -> None:
         """Stops, moves what is archived aside and forgets what was acknowledged: all is archived again.
