@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rendezvous_proto import v1
 from rendezvous_proto.errors import RendezvousError
@@ -31,6 +31,7 @@ ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
     "BYTES": st.binary(max_size=8),
 }
 SHAPES = st.lists(st.integers(0, 3), max_size=3)
+QUICK = settings(max_examples=60, deadline=None)  # no deadline: machines under load stumble
 Table = tuple[dict[str, list[Any]], dict[str, str], int]
 
 
@@ -69,6 +70,7 @@ def encoded(table: Table) -> v1.Frame:
     return encode_frame(table[0], types=table[1])
 
 
+@QUICK
 @given(tables())
 def test_values_survive_a_round_trip(table: Table) -> None:
     """What was encoded is read back: every type, missing rows and shapes; and the frame is sound."""
@@ -81,6 +83,7 @@ def test_values_survive_a_round_trip(table: Table) -> None:
         assert (missing.tolist() if missing is not None else [False] * table[2]) == [v is None for v in values]
 
 
+@QUICK
 @given(tables())
 def test_encoding_what_was_read_gives_the_same_frame(table: Table) -> None:
     """Arrays and masks of a view, encoded again, are the same frame."""
@@ -93,6 +96,7 @@ def test_encoding_what_was_read_gives_the_same_frame(table: Table) -> None:
             assert column == twin
 
 
+@QUICK
 @given(tables(shaped=False))
 def test_pandas_and_arrow_lose_nothing(table: Table) -> None:
     """A frame made into a DataFrame or an Arrow table and back is the same frame."""
@@ -120,6 +124,7 @@ def parts(draw: st.DrawFn) -> tuple[v1.Frame, list[int]]:
     return encoded(draw(tables(rows=sum(sizes)))), sizes
 
 
+@QUICK
 @given(parts())
 def test_split_and_joined_is_the_frame(drawn: tuple[v1.Frame, list[int]]) -> None:
     """Parts of a frame are sound, have the rows they should, and join to the frame."""
@@ -135,6 +140,7 @@ def test_split_and_joined_is_the_frame(drawn: tuple[v1.Frame, list[int]]) -> Non
     assert join_frames(pieces) == frame
 
 
+@QUICK
 @given(tables(rows=1), st.integers(1, 70))
 def test_many_frames_of_one_row_join(table: Table, count: int) -> None:
     """Requests of one row, the usual case, join to a table with each of their rows, and come apart as they were."""
@@ -147,12 +153,14 @@ def test_many_frames_of_one_row_join(table: Table, count: int) -> None:
     assert split_frame(joined, [1] * count) == frames
 
 
+@QUICK
 @given(st.binary(max_size=200))
 def test_random_bytes_never_break_the_check(raw: bytes) -> None:
     """Whatever parses as a frame is either sound and can be read, or refused with our error."""
     read_or_refuse(raw)
 
 
+@QUICK
 @given(tables(), st.data())
 def test_mutated_frames_never_break_the_check(table: Table, data: st.DataObject) -> None:
     """A frame with a few bytes changed, cut or repeated is either sound and can be read, or refused with our error."""
@@ -171,6 +179,7 @@ def test_mutated_frames_never_break_the_check(table: Table, data: st.DataObject)
     read_or_refuse(bytes(raw))
 
 
+@QUICK
 @given(tables(), st.data())
 def test_mutated_fields_never_break_the_check(table: Table, data: st.DataObject) -> None:
     """A frame whose fields were set to anything is either sound and can be read, or refused with our error."""

@@ -83,7 +83,7 @@ TRICKY = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100, deadline=None)
 @given(*[st.lists(TRICKY, max_size=12).map("".join)] * 3, st.binary(max_size=20))
 @example(
     "\x12\x08\x0a\x01b\x10\x0e*\x01", "\x12\x08\x0a\x01y\x10\x0d2\x01", "", b"\x12\x07\x0a\x01t\x10\x01\x22\x01\x01"
@@ -93,7 +93,7 @@ def test_texts_that_look_like_columns_confuse_nothing(a: str, b: str, c: str, y:
     agree(row_frame(a=a, b=b, c=c, y=y))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_changed_bytes_confuse_nothing(data: st.DataObject) -> None:
     """A frame with changed, cut or repeated bytes is taken only if the full checks take it."""

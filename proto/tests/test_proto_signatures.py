@@ -68,6 +68,13 @@ def test_what_does_not_fit_is_named(changed: dict[str, Any], message: str, attri
     assert attributes.items() <= caught.value.attributes.items()
 
 
+def test_what_a_missing_row_holds_does_not_count() -> None:
+    """NaN in a row that is missing is not NaN, whatever its sender left there."""
+    frame = encode_frame({"x": [float("nan"), 1.0]})
+    frame.columns[0].missing = b"\x01"
+    check_signature(frame, [spec("x", "FP64", allow_missing=True)], what=WHAT)
+
+
 def test_frame_without_columns_is_refused() -> None:
     """A frame without columns says which is absent."""
     with pytest.raises(SignatureMismatchError, match="there are no columns"):

@@ -9,6 +9,7 @@ import numpy as np
 from rendezvous_proto import v1
 from rendezvous_proto.errors import SignatureMismatchError
 from rendezvous_proto.frames import type_name
+from rendezvous_proto.frames._bits import unpack_bits
 from rendezvous_proto.frames._types import DTYPES, FLOATS
 
 __all__ = ["check_signature", "conform_frame"]
@@ -44,7 +45,7 @@ def check_signature(frame: v1.Frame, columns: Sequence[v1.ColumnSpec], *, what: 
         if not spec.allow_missing and (missing := column.missing) and missing.strip(b"\0"):
             _refuse_missing(what, name, missing)
         if spec.type in FLOATS and not spec.allow_nan:
-            _check_finite(what, column)
+            _check_finite(what, column, frame.rows)
     if len(found) != len(specs):
         _refuse_absent(specs, found, [column.name for column in frame.columns], what)
 
@@ -64,25 +65,23 @@ def conform_frame(frame: v1.Frame, columns: Sequence[v1.ColumnSpec]) -> v1.Frame
     return v1.Frame(rows=frame.rows, columns=[by_name[name] for name in order])
 
 
-def _check_finite(what: str, column: v1.Column) -> None:
-    elements = np.frombuffer(column.values, dtype=DTYPES[column.type]) if column.values else np.empty(0)
-    finite = np.isfinite(elements)
+def _check_finite(what: str, column: v1.Column, rows: int) -> None:
+    if not column.values:
+        return
+    elements = np.frombuffer(column.values, dtype=DTYPES[column.type]).reshape(rows, -1)
+    finite = np.isfinite(elements).all(axis=1)
     if finite.all():
         return
-    element = int(finite.argmin())
-    row = element // (len(elements) // max(1, _rows_of(column, len(elements))))
-    name = column.name
+    if column.missing:
+        finite |= unpack_bits(column.missing, rows)  # what a missing row holds does not count
+        if finite.all():
+            return
+    row, name = int(finite.argmin()), column.name
+    actual = elements[row][~np.isfinite(elements[row])][0]
     raise SignatureMismatchError(
-        f"{what}: column {name!r} is {elements[element]} in row {row}: it must be finite here",
-        {"what": what, "column": name, "row": row, "actual": elements[element]},
+        f"{what}: column {name!r} is {actual} in row {row}: it must be finite here",
+        {"what": what, "column": name, "row": row, "actual": actual},
     )
-
-
-def _rows_of(column: v1.Column, elements: int) -> int:
-    each = 1
-    for dimension in column.shape:
-        each *= dimension
-    return elements // each if each else 0
 
 
 def _refuse_missing(what: str, name: str, missing: bytes) -> NoReturn:

@@ -111,7 +111,7 @@ def _converted(name: str, array: NDArray[Any], natural: int, kind: int) -> NDArr
     if not fits:
         refuse_column(
             name,
-            f"a {type_name(natural)} value does not fit type {type_name(kind)}: it is out of range, "
+            f"a value of type {type_name(natural)} does not fit type {type_name(kind)}: it is out of range, "
             "not a whole number or NaN",
             expected=type_name(kind),
             actual=type_name(natural),

@@ -13,7 +13,8 @@ _SHOWN_CHARACTERS = 80
 def check_frame(frame: v1.Frame) -> None:
     """Checks all that a frame says about itself; what it means is the signature's concern.
 
-    A frame without rows is sound. Time grows with columns and BOOL elements, not with other values.
+    A frame without rows is sound. One with columns of no elements may claim any number of rows: compare `rows` with
+    your limit before you make anything of that size. Time grows with columns and BOOL elements, not with other values.
 
     Raises:
         InvalidFrameError: If rows are negative; a name is empty or used twice; a type is unknown; a shape has

@@ -46,7 +46,8 @@ def to_pandas(view: "FrameView") -> pd.DataFrame:
     """Returns the frame as a DataFrame.
 
     Scalars without missing rows keep their NumPy dtype; with missing rows they get the nullable dtype of the same
-    width (Int64, boolean, Float64, ...; FP16 becomes Float32), so that missing and NaN stay apart.
+    width (Int64, boolean, Float64, ...; FP16 becomes Float32), so that missing and NaN stay apart
+    (unless pandas is set to read NaN in nullable columns as missing, its default since version 3).
     STRING and BYTES become dtype object with None; shaped columns dtype object with one array (or None) a row.
     """
     columns: dict[str, Any] = {name: _series(view, name) for name in view.names}
