@@ -88,7 +88,7 @@ def main(
 ) -> None:
     """Measures this system beside its alternatives, in one run on one machine."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    console = Console()
+    console = _make_console()
     started = datetime.now(UTC)
     measure_s = min(seconds, 1.0) if quick else seconds
     run = Run(console, measure_s)
@@ -110,6 +110,12 @@ def main(
     print_verdicts(console, verdicts)
     for path in _write(report, results, f"{started:%Y-%m-%d}{'-quick' if quick else ''}"):
         console.print(f"written: {path}", highlight=False)
+
+
+def _make_console() -> Console:
+    """A console wide enough for the tables where the output is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=150)
 
 
 def _write(report: Report, folder: Path, name: str) -> Iterator[Path]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from rendezvous_router.nats_server import find_free_port
 
 from bench.processes import ROOT, running, wait_for
-from bench.systems import CREDIT_MODELS, System, Workshop
+from bench.systems import System, Workshop
 
 ENVIRONMENT = ROOT / ".tools" / "mlserver-venv"
+_ESTIMATORS = ("boosted", "logit", "forest")
 _INSTALL_TIMEOUT_S = 600.0
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -32,7 +33,13 @@ def ensure_installed() -> Path:
     python = ENVIRONMENT / "bin" / "python"
     if (ENVIRONMENT / "bin" / "mlserver").exists():
         return python
-    wanted = ["mlserver", *(f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "skops", "pandas"))]
+    # MLServer 1.7's workers do not start with later ones: they ask for a current loop where there is none.
+    uvloop = "uvloop<0.22"
+    wanted = [
+        "mlserver",
+        uvloop,
+        *(f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "skops", "pandas")),
+    ]
     try:
         _run([sys.executable, "-m", "venv", str(ENVIRONMENT)])
         _run([str(python), "-m", "pip", "install", "--quiet", *wanted])
@@ -59,9 +66,9 @@ def mlserver(workshop: Workshop, *, parallel: bool) -> Iterator[System]:
         ChildError: it did not start.
     """
     python = ensure_installed()
-    names = [f"m{number}" for number in range(1, len(CREDIT_MODELS) + 1)]
+    names = [f"m{number}" for number in range(1, len(_ESTIMATORS) + 1)]
     folder = workshop.folder / f"mlserver-{'workers' if parallel else 'one'}"
-    http_port = _write_settings(folder, dict(zip(names, CREDIT_MODELS, strict=True)), parallel=parallel)
+    http_port = _write_settings(folder, dict(zip(names, _ESTIMATORS, strict=True)), parallel=parallel)
     _run_in_checkout([str(python), "-m", "bench.mlserver_runtime", str(workshop.folder), *names])
     with running([str(python.parent / "mlserver"), "start", str(folder)], log=workshop.log("mlserver")) as child:
         wait_for(lambda: _is_ready(http_port), child=child)
@@ -90,12 +97,12 @@ def _write_settings(folder: Path, models: dict[str, str], *, parallel: bool) -> 
         "debug": False,
         "logging_settings": None,
     }
-    for name, path in models.items():
+    for name, estimator in models.items():
         (folder / name).mkdir(parents=True)
         model = {
             "name": name,
             "implementation": "bench.mlserver_runtime.CreditRuntime",
-            "parameters": {"extra": {"model": path}},
+            "parameters": {"extra": {"estimator": estimator}},
         }
         (folder / name / "model-settings.json").write_text(json.dumps(model))
     (folder / "settings.json").write_text(json.dumps(settings))

@@ -1,6 +1,5 @@
 """The credit models inside MLServer; imported and run by MLServer's own environment, never by ours."""
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,23 @@ from mlserver.grpc import dataplane_pb2
 from mlserver.types import InferenceRequest, InferenceResponse
 
 from examples.credit.applicants import split_applicants
+from examples.credit.estimators import load_estimator
+from examples.credit.features import encode
+from examples.credit.outcome import to_answer
 
 
 class CreditRuntime(MLModel):  # type: ignore[misc] # MLServer is not installed where types are checked
     """One model of the credit example behind the Open Inference Protocol."""
 
     async def load(self) -> bool:
-        """Loads the model that the settings name."""
-        module, _, name = self.settings.parameters.extra["model"].partition(":")
-        self._model = getattr(importlib.import_module(module), name)()
-        self._model.setup()
+        """Loads the estimator that the settings name."""
+        self._estimator = load_estimator(self.settings.parameters.extra["estimator"])
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Scores one request."""
-        answer = self._model.score({tensor.name: _decode(tensor) for tensor in payload.inputs})
+        features = encode({tensor.name: _decode(tensor) for tensor in payload.inputs})
+        answer = to_answer(self._estimator.predict_proba(features)[:, 1])
         return InferenceResponse(
             model_name=self.name,
             outputs=[

@@ -27,7 +27,8 @@ def draw(report: Report, path: Path) -> None:
         axes[1][column].set_xlabel("clients, each waiting for its answer")
     axes[0][0].set_ylabel("requests/s")
     axes[1][0].set_ylabel("median latency, ms")
-    axes[0][0].legend(loc="upper left", fontsize=9)
+    if axes[0][0].lines:
+        axes[0][0].legend(loc="upper left", fontsize=9)
     machine = report.machine
     figure.suptitle(
         f"{machine.get('processor', '')}, {machine.get('cores', '?')} cores; {report.date[:10]}", fontsize=10

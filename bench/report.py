@@ -7,7 +7,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.targets import Measurement, Results, Verdict
+from bench.targets import Measurement, Results, Target, Verdict
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -95,14 +95,21 @@ def _cells(key: str, measurement: Measurement) -> list[str]:
 
 def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
     """Prints the measured ratios against the targets."""
+    missing = [verdict.target.what for verdict in verdicts if verdict.actual is None]
+    if missing:
+        console.print(f"not measured in this run: {'; '.join(missing)}", highlight=False)
+    if len(missing) == len(verdicts):
+        return
     table = Table(title="Targets (ratios within this run)")
     for heading in ("what", "target", "actual", ""):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    marks = {True: "[green]met[/green]", False: "[red]missed[/red]", None: "not measured"}
     for verdict in verdicts:
-        target = verdict.target
-        actual = "" if verdict.actual is None else f"{verdict.actual:,.3g}{target.unit}"
-        if verdict.actual is not None and verdict.actual >= 1000:
-            actual = f"{verdict.actual:,.0f}{target.unit}"
-        table.add_row(target.what, f"{target.sign} {target.limit:,g}{target.unit}", actual, marks[verdict.is_met])
+        if verdict.actual is not None:
+            table.add_row(*_judged(verdict.target, verdict.actual, is_met=bool(verdict.is_met)))
     console.print(table)
+
+
+def _judged(target: Target, actual: float, *, is_met: bool) -> list[str]:
+    shown = f"{actual:,.0f}" if actual >= 1000 else f"{actual:.3g}"
+    mark = "[green]met[/green]" if is_met else "[red]missed[/red]"
+    return [target.what, f"{target.sign} {target.limit:,g}{target.unit}", f"{shown}{target.unit}", mark]

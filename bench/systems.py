@@ -174,9 +174,9 @@ def rendezvous(
 
 def decoy_command(nats_url: str, folder: Path) -> list[str]:
     """Returns the command that archives the endpoint's input parcels into *folder*."""
-    return [
-        script("rendezvous"), "decoy", "--endpoint", ENDPOINT, "--nats", nats_url, "--folder", str(folder),
-    ]  # fmt: skip
+    return python_module(
+        "rendezvous_router.decoy", "--endpoint", ENDPOINT, "--nats", nats_url, "--archive", str(folder)
+    )
 
 
 def make_spec(kind: str, names: Sequence[str], policy: Mapping[str, Any] | None = None) -> EndpointSpec:

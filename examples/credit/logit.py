@@ -2,11 +2,15 @@
 
 from typing import Any
 
-from examples.credit.artefacts import load_estimator
+from rendezvous_sdk import model
+
+from examples.credit.card import LABELS, OUTPUTS, TASK, describe_training
+from examples.credit.estimators import load_estimator
 from examples.credit.features import Columns, encode
 from examples.credit.outcome import to_answer
 
 
+@model(name="logit", outputs=OUTPUTS, task=TASK, labels=LABELS, training=describe_training("logit"))
 class Logit:
     """Scores applicants with the trained estimator."""
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rendezvous_sdk import model
+
+from examples.credit.card import LABELS, OUTPUTS, TASK
 from examples.credit.features import Columns
 from examples.credit.outcome import to_answer
 
@@ -59,6 +62,7 @@ def to_probability(points: int) -> float:
     return 1.0 / (1.0 + math.pow(2.0, points / _DOUBLING))
 
 
+@model(name="scorecard", outputs=OUTPUTS, task=TASK, labels=LABELS, description="Ten hand-written rules.")
 def score(applicants: Columns) -> dict[str, Any]:
     """Scores applicants by the rules."""
     return to_answer([to_probability(points) for points in count_points(applicants)])

@@ -13,10 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from examples.credit.applicants import DATA, split_applicants
-from examples.credit.artefacts import FOLDER, save_estimator
+from examples.credit.estimators import FOLDER, REPORT, save_estimator
 from examples.credit.features import encode
-
-REPORT = FOLDER / "training.json"
 
 
 def make_estimators() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from examples.credit import artefacts, scorecard, train
+from examples.credit import estimators, scorecard, train
 from examples.credit.applicants import split_applicants
 from examples.credit.boosted import Boosted
 from examples.credit.features import CATEGORIES, NUMBERS, WIDTH, encode
@@ -23,7 +23,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, floa
     """Models trained into a folder of their own; gives the AUC by model."""
     folder = tmp_path_factory.mktemp("artefacts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artefacts, "FOLDER", folder)
+        patch.setattr(estimators, "FOLDER", folder)
         patch.setattr(train, "REPORT", folder / "training.json")
         yield dict(train.train())
 
@@ -101,6 +101,6 @@ def test_scorecard_adds_the_points_of_the_rules_that_hold(change: dict[str, Any]
 
 def test_missing_artefact_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that was not trained yet names the command that trains it."""
-    monkeypatch.setattr(artefacts, "FOLDER", tmp_path)
+    monkeypatch.setattr(estimators, "FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"python -m examples\.credit\.train"):
         Boosted().setup()

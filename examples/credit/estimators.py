@@ -6,6 +6,8 @@ from typing import Any
 from skops import io as skops_io
 
 FOLDER = Path(__file__).parent / "artefacts"
+REPORT = FOLDER / "training.json"
+"""What the models were trained on, and how well they do."""
 # skops does not trust trees by itself, because a doctored file could crash the process; train.py wrote these.
 _TRUSTED = ("sklearn.tree._tree.Tree",)
 
