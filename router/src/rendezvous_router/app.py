@@ -97,15 +97,15 @@ class Router:
     async def drain(self) -> None:
         """Refuses new requests, answers the accepted ones, writes the decisions, and disconnects."""
         self.is_draining = True
-        give_up = self._loop.time() + self.options.drain_s
-        while self.in_flight and self._loop.time() < give_up:  # noqa: ASYNC110 # as said below
+        give_up = time.monotonic() + self.options.drain_s
+        while self.in_flight and time.monotonic() < give_up:  # noqa: ASYNC110 # as said below
             # Answers end in callbacks that know nothing of draining, and each ends by its deadline.
             await asyncio.sleep(0.005)
         await self._watch.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._ledger.close(timeout_s=max(1.0, give_up - self._loop.time()))
+        await self._ledger.close(timeout_s=max(1.0, give_up - time.monotonic()))
         await self.postbox.close()
 
     def describe(self, name: str) -> ModelInfo:
@@ -146,7 +146,7 @@ class Router:
         endpoint = desk.endpoint
         try:
             self._check_admission(desk)
-            now = self._loop.time()
+            now = time.monotonic()
             if message.request_id:
                 check_name("request id", message.request_id)
                 known = self._repeats.find(endpoint.name, message.request_id, content, now)
@@ -250,7 +250,7 @@ class Router:
 
     def take_message(self, subject: str, payload: bytes) -> None:
         """Takes a score from the postbox; what fits nothing is counted against the model of its subject."""
-        now = self._loop.time()
+        now = time.monotonic()
         _, name, _, model, _ = subject.split(".")
         desk = self._desks.get(name)
         if desk is None:
@@ -312,7 +312,7 @@ class Router:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self._loop.time()
+            now = time.monotonic()
             self._late.expire(now)
             for parcel in [parcel for parcel in self._room.parcels.values() if parcel.closes_at + SWEEP_S < now]:
                 del self._room.parcels[parcel.parcel_id]

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from itertools import count
+from time import monotonic
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,7 +17,8 @@ class Clock(Generic[T]):
     """Calls *on_wake(item, now)* when an item's moment has come.
 
     Moments are never withdrawn: an item that needs none any more ignores its wake, which is cheaper than
-    searching the heap. Not thread-safe; belongs to one event loop, whose time it uses.
+    searching the heap. Not thread-safe; belongs to one event loop. Time is
+    `time.monotonic`: uvloop's own clock counts whole milliseconds only.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[T, float], None]) -> None:
@@ -28,7 +30,7 @@ class Clock(Generic[T]):
         self._timer_at = float("inf")
 
     def wake_at(self, moment_s: float, item: T) -> None:
-        """Plans a wake of *item* at *moment_s* of the loop's clock, in seconds."""
+        """Plans a wake of *item* at *moment_s* of the monotonic clock, in seconds."""
         heapq.heappush(self._heap, (moment_s, next(self._order), item))
         if moment_s < self._timer_at:
             self._arm(moment_s)
@@ -37,12 +39,12 @@ class Clock(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = moment_s
-        self._timer = self._loop.call_at(moment_s, self._fire)
+        self._timer = self._loop.call_later(max(0.0, moment_s - monotonic()), self._fire)
 
     def _fire(self) -> None:
         self._timer = None
         self._timer_at = float("inf")
-        now = self._loop.time()
+        now = monotonic()
         heap = self._heap
         while heap and heap[0][0] <= now + _SLACK_S:
             moment_s, _, item = heapq.heappop(heap)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 
 from rendezvous.mailbox import Decision
 from rendezvous_proto.errors import ErrorCode, RendezvousError, UnavailableError
@@ -36,7 +37,7 @@ class DeskRoom:
     """What the desks of one router share."""
 
     loop: asyncio.AbstractEventLoop
-    """The event loop, whose clock counts."""
+    """The event loop."""
     clock: Clock[Request]
     """Wakes mailboxes."""
     postbox: Postbox
@@ -79,7 +80,7 @@ class Desk:
         assert request.mailbox is not None, "a request comes with its mailbox"
         self._room.clock.wake_at(request.mailbox.next_wake, request)
         now = request.accepted_at
-        due = self._pacer.arrive(now, request.deadline_at - now)
+        due = self._pacer.arrive(now, budget_s=request.deadline_at - now, unanswered=self.in_flight)
         if due <= now or self._waiting_bytes >= SEAL_BYTES or self._waiting_rows >= SEAL_ROWS:
             self._seal()
         else:
@@ -123,11 +124,11 @@ class Desk:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = due
-        self._timer = self._room.loop.call_at(due, self._pace)
+        self._timer = self._room.loop.call_later(due - monotonic(), self._pace)
 
     def _pace(self) -> None:
         self._timer, self._timer_at = None, NEVER
-        now = self._room.loop.time()
+        now = monotonic()
         due = self._pacer.due(now)
         if due <= now + 1e-5:
             self._seal()
@@ -136,18 +137,18 @@ class Desk:
 
     def _seal(self) -> None:
         requests = [request for request in self._waiting if not request.answer.done()]
-        self._pacer.waiting -= len(self._waiting) - len(requests)
         self._waiting, self._waiting_bytes, self._waiting_rows = [], 0, 0
         if not requests:
+            self._pacer.waiting = 0
             return
-        now = self._room.loop.time()
+        now = monotonic()
         # Requests of one parcel share one revision: `adopt` seals before it changes the endpoint.
         endpoint = requests[0].endpoint
         parcel, payload = seal_parcel(endpoint, requests, router=self._room.postbox.router, now=now)
         parcel.undecided -= sum(
             request.mailbox is not None and request.mailbox.decision is not None for request in requests
         )
-        self._pacer.seal(len(requests))
+        self._pacer.seal()
         self._room.parcels[parcel.parcel_id] = parcel
         acknowledged = self._room.postbox.send(input_subject(endpoint.name), payload, parcel.parcel_id)
         acknowledged.add_done_callback(partial(self._take_ack, parcel))
@@ -179,14 +180,14 @@ class Desk:
             return  # decided before it was sealed (its deadline was very short): it ends unkept
         parcel.undecided -= 1
         if not parcel.undecided:
-            self._pacer.settle()
+            self._pacer.settle(decision.decided_at - parcel.sealed_at)
             self._pace_soon()
         if parcel.is_kept:
             self._settle(request, request.reply)
 
     def _pace_soon(self) -> None:
         if self._waiting:
-            self._arm(self._pacer.due(self._room.loop.time()))
+            self._arm(self._pacer.due(monotonic()))
 
     def _refuse_unkept(self, request: Request, reason: str) -> None:
         if request.answer.done():

@@ -6,6 +6,7 @@ Requests are parsed here rather than by grpc, so that bytes which are no `ScoreR
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -33,7 +34,7 @@ KEEPALIVE_MIN_MS = 10_000
 _log = logging.getLogger(__name__)
 _STATUS = {status.name: status for status in grpc.StatusCode}
 
-Context = grpc.aio.ServicerContext
+Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class Door:
@@ -186,7 +187,7 @@ class _Stream:
             except RendezvousError as error:
                 self._put(_error_reply(_request_id(raw), error))
                 continue
-            answer.add_done_callback(lambda done, raw=raw: self._take(done, raw))
+            answer.add_done_callback(partial(self._take, raw))
         self._end()
 
     async def _drain(self) -> None:
@@ -194,7 +195,7 @@ class _Stream:
         self._reader.cancel()
         self._end()
 
-    def _take(self, answer: "asyncio.Future[ScoreReply]", raw: bytes) -> None:
+    def _take(self, raw: bytes, answer: "asyncio.Future[ScoreReply]") -> None:
         if answer.cancelled():
             error: BaseException | None = InternalError("the answer was cancelled")
         else:

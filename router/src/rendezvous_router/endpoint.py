@@ -65,7 +65,7 @@ def compile_endpoint(spec: EndpointSpec, revision: int) -> Endpoint:
 def _column(column: ColumnSpecText) -> ColumnSpec:
     return ColumnSpec(
         name=column.name,
-        type=DataType.Value(f"DATA_TYPE_{column.type}"),
+        type=DataType.Name(DataType.Value(f"DATA_TYPE_{column.type}")),
         shape=column.shape,
         allow_missing=column.missing,
         allow_nan=column.nan,

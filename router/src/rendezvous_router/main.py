@@ -10,7 +10,7 @@ from rendezvous_router.options import RouterOptions
 from rendezvous_router.worker import run_worker
 from rendezvous_router.workers import PortTakenError, run_workers
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 _DEFAULTS = RouterOptions()
 
 

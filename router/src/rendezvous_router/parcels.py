@@ -42,11 +42,11 @@ class Request:
     rows: int
     """Number of them."""
     accepted_at: float
-    """Moment of acceptance, seconds of the loop's clock."""
+    """Moment of acceptance, seconds of the monotonic clock."""
     accepted_unix_us: int
     """The same, microseconds since 1970-01-01 UTC."""
     deadline_at: float
-    """Moment by which it is answered, seconds of the loop's clock."""
+    """Moment by which it is answered, seconds of the monotonic clock."""
     answer: "Future[ScoreReply]"
     """Its answer or error; set exactly once."""
     traceparent: str = ""
@@ -82,7 +82,7 @@ class OpenParcel:
     rows: int
     """All its rows."""
     sealed_at: float
-    """Moment at which it was sealed, seconds of the loop's clock."""
+    """Moment at which it was sealed, seconds of the monotonic clock."""
     closes_at: float
     """Moment until which its scores are awaited: the latest deadline of its requests."""
     undecided: int

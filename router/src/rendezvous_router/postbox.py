@@ -14,7 +14,7 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from rendezvous_proto.postbox import MSG_ID_HEADER, score_subject
+from rendezvous_proto.postbox import MSG_ID_HEADER, router_scores_subject
 from rendezvous_sdk.nats_connection import Connection, connect
 
 PENDING_SCORES = 65_536
@@ -87,7 +87,7 @@ class Postbox:
             on_score(msg.subject, msg.data)
 
         self._scores = await self.client.subscribe(
-            score_subject("*", "*", self.router),
+            router_scores_subject(self.router),
             cb=take,
             pending_msgs_limit=PENDING_SCORES,
             pending_bytes_limit=PENDING_BYTES,

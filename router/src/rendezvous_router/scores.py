@@ -22,7 +22,7 @@ class TakenScore:
     scores: list[Score]
     """One for each request of the parcel, in its order."""
     arrived_at: float
-    """Moment of arrival, seconds of the loop's clock."""
+    """Moment of arrival, seconds of the monotonic clock."""
 
 
 class ItemColumns:

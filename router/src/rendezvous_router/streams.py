@@ -19,7 +19,7 @@ from rendezvous_proto.postbox import (
     input_subject,
     raw_subject,
     score_stream,
-    score_subject,
+    score_subjects,
 )
 
 DUPLICATE_WINDOW_S = 120.0
@@ -43,13 +43,6 @@ def stream_configs(spec: EndpointSpec) -> list[StreamConfig]:
     """Returns the configurations of the durable and the score stream."""
     name, box = spec.endpoint, spec.postbox
     max_age_s = parse_duration(box.max_age)
-    common = {
-        "retention": RetentionPolicy.LIMITS,
-        "storage": StorageType.FILE,
-        "num_replicas": box.replicas,
-        "max_age": max_age_s,
-        "allow_direct": True,
-    }
     durable = StreamConfig(
         name=durable_stream(name),
         description=f"Rendezvous: requests and decisions of endpoint {name}",
@@ -57,16 +50,24 @@ def stream_configs(spec: EndpointSpec) -> list[StreamConfig]:
         max_bytes=box.max_bytes,
         discard=DiscardPolicy.NEW,
         duplicate_window=min(DUPLICATE_WINDOW_S, max_age_s) if max_age_s else DUPLICATE_WINDOW_S,
-        **common,
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        num_replicas=box.replicas,
+        max_age=max_age_s,
+        allow_direct=True,
     )
     scores = StreamConfig(
         name=score_stream(name),
         description=f"Rendezvous: scores of endpoint {name}",
-        subjects=[score_subject(name, "*", "*")],
+        subjects=[score_subjects(name)],
         max_bytes=box.max_bytes,
         discard=DiscardPolicy.OLD,
         persist_mode=PersistMode.ASYNC if box.replicas == 1 else None,
-        **common,
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        num_replicas=box.replicas,
+        max_age=max_age_s,
+        allow_direct=True,
     )
     return [durable, scores]
 
