@@ -198,6 +198,10 @@ def test_one_open_row_keeps_a_majority_waiting() -> None:
 
 MERGES: list[tuple[str, dict[str, Any], list[Score], dict[str, Any], int]] = [
     ("mean", {"take": "mean"}, [score("a", p=0.0), score("b", p=1.0), score("c", p=0.5)], {"p": [0.5]}, 3),
+    ("mean of equals", {"take": "mean"}, [score("a", p=0.1), score("b", p=0.1), score("c", p=0.1)], {"p": [0.1]}, 3),
+    ("mean weighs no model", {"take": "mean"}, [score("a", p=0.0), failed("b"), score("c", p=1.0)], {"p": [0.5]}, 3),
+    ("NaN in one row only", {"take": "mean"}, [score("a", ["x", "x"], p=[NAN, 0.0]), score("b", ["x", "x"],
+     p=[0.5, 1.0]), failed("c")], {"p": [0.5, 0.5]}, 3),
     ("mean waits for all", {"take": "mean", "until": "50ms"}, [score("a", p=0.0), score("b", p=1.0)], {"p": [0.5]}, 50),
     ("mean does without failures", {"take": "mean"}, [score("a", p=0.25), failed("b"), failed("c")], {"p": [0.25]}, 3),
     ("missing is left out", {"take": "mean"}, [score("a", p=None), score("b", p=1.0), failed("c")], {"p": [1.0]}, 3),

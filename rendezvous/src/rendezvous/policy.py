@@ -177,9 +177,6 @@ def _combine_of(take: str, column: ColumnSpec, is_merged: bool) -> Combine:
         return plurality
     if take == "median":
         return median_floats if column.is_floating else median_integers
-    if take == "mean":
-        mean = mean_floats if column.is_floating else mean_integers
-        return lambda values, _weights: mean(values, (1,) * len(values))
     return mean_floats if column.is_floating else mean_integers
 
 
