@@ -20,13 +20,16 @@ class Whole:
         self.calls: list[str] = []
 
     def setup(self) -> None:
+        """Called first."""
         self.calls.append("setup")
 
     def score(self, table: pd.DataFrame) -> dict[str, Any]:
+        """Called between."""
         self.calls.append(type(table).__name__)
         return {"y": table["x"]}
 
     def close(self) -> None:
+        """Called last."""
         self.calls.append("close")
 
 

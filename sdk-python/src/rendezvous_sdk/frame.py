@@ -84,13 +84,13 @@ def encode_output(output: object, outputs: Sequence[v1.ColumnSpec], rows: int) -
         frame = _to_frame(output, outputs, rows)
     except (InvalidFrameError, TypeError, ValueError) as error:
         raise InvalidOutputError(f"the model's output is not a table: {error}") from error
+    if not frame.columns:
+        raise InvalidOutputError("the model gave no columns: it must give at least one")
     if frame.rows != rows:
         raise InvalidOutputError(
             f"the model gave {frame.rows} rows for {rows}: it must give one for each",
             {"expected": rows, "actual": frame.rows},
         )
-    if not frame.columns:
-        raise InvalidOutputError("the model gave no columns: it must give at least one")
     return _check_declared(frame, outputs)
 
 

@@ -143,7 +143,8 @@ def as_model(target: object, *, outputs: Columns | None = None, takes: Takes | N
     if not callable(score):
         raise InvalidRequestError(f"{target!r} is no model: give a function or an object with a method `score`")
     declared: dict[str, Any] = getattr(target, _ATTRIBUTE, None) or getattr(score, _ATTRIBUTE, None) or {}
-    name = declared.get("name") or getattr(target, "__name__", type(scorer).__name__)
+    own_name = getattr(target, "__name__", type(scorer).__name__)
+    name = declared.get("name") or ("model" if own_name == "<lambda>" else own_name)
     made = Model(
         score=score,
         takes=declared.get("takes") or _annotated_takes(score),

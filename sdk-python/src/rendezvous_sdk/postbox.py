@@ -20,6 +20,7 @@ from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.pull import ContinuousPull
 from rendezvous_sdk.scoring import Delivery, ParcelScorer, unix_us
+from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.thread import ModelThread
 
 _log = logging.getLogger(__name__)
@@ -110,9 +111,7 @@ class PostboxReader:
             await _settle(self._queue.popleft().msg.nak)
         self._arrived.set()
         await self._tasks[0]
-        for task in self._tasks[1:]:
-            task.cancel()
-        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        await end_tasks(*self._tasks[1:])
 
     def _take(self, msg: Msg) -> None:
         self._queue.append(_Waiting(msg))

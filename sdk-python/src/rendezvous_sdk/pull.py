@@ -15,13 +15,14 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import cast
 
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+
+from rendezvous_sdk.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 
@@ -169,18 +170,13 @@ class ContinuousPull:
         listeners = getattr(self._nc, "reconnect_listeners", [])
         if self._check_connection in listeners:
             listeners.remove(self._check_connection)
-        if self._rebuilding is not None:
-            self._rebuilding.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._rebuilding
+        await end_tasks(self._rebuilding)
         if self._subscription is not None:
             await self._end_subscription(self._subscription)
             self._subscription = None
         if self._worker is not None:
             await self._queue.join()
-            self._worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._worker
+            await end_tasks(self._worker)
 
     async def _end_subscription(self, subscription: Subscription) -> None:
         try:

@@ -22,6 +22,7 @@ from rendezvous_proto.postbox import (
 
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.options import ServeOptions
+from rendezvous_sdk.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +76,7 @@ class Registration:
         """Takes the replica's entry away, so that nobody counts on it for the rest of its time to live."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         try:
             replicas = await self._js.key_value(REPLICAS_BUCKET)
             await replicas.delete(self._replica_key)

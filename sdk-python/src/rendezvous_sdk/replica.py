@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from nats import errors
@@ -22,6 +21,7 @@ from rendezvous_sdk.origin import complete_info
 from rendezvous_sdk.postbox import PostboxReader
 from rendezvous_sdk.registration import Registration
 from rendezvous_sdk.scoring import ParcelScorer, unix_us
+from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.thread import ModelThread
 
 __all__ = ["Replica", "run_replica"]
@@ -114,8 +114,7 @@ class Replica:
             for task in done:
                 task.result()
         finally:
-            for task in waits:
-                task.cancel()
+            await end_tasks(*waits)
 
     async def stop(self) -> None:
         """Drains: reads nothing more, finishes and publishes what is being scored, closes everything."""
@@ -171,13 +170,10 @@ async def run_replica(
     serving = asyncio.create_task(_serve_until_failed(replica, on_ready))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
     if serving.done():
         status = 1
         _log_failure(serving)
-    serving.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await serving  # what it raised has been logged
+    await end_tasks(serving, stopping)
     try:
         async with asyncio.timeout(_DRAIN_LIMIT_S):
             await replica.stop()

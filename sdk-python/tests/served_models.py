@@ -1,0 +1,37 @@
+"""Models that the process tests serve."""
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+from rendezvous_sdk import model
+
+
+def halve(table: dict[str, Any]) -> dict[str, Any]:
+    """Gives half of x and the process that computed it; refuses negative x."""
+    if (table["x"] < 0).any():
+        raise ValueError("x is negative")
+    return {"half": table["x"] / 2, "pid": np.full(len(table["x"]), os.getpid())}
+
+
+def sleep(table: dict[str, Any]) -> dict[str, Any]:
+    """Works for as many seconds as the first x says."""
+    time.sleep(float(table["x"][0]))
+    return {"pid": np.full(len(table["x"]), os.getpid())}
+
+
+def die(table: dict[str, Any]) -> dict[str, Any]:
+    """Ends the process, without a word, on negative x."""
+    if (table["x"] < 0).any():
+        os._exit(9)
+    return {"half": table["x"] / 2}
+
+
+@model(inputs={"x": "FP64"}, outputs={"half": "FP64"}, task="regression")
+class Declared:
+    """Half of x, declared."""
+
+    def score(self, table: dict[str, Any]) -> dict[str, Any]:
+        """Gives half of x."""
+        return {"half": table["x"] / 2}

@@ -1,0 +1,187 @@
+"""Served models at a real postbox: real nats-server, real processes."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from nats.js.errors import KeyDeletedError
+from rendezvous_proto.errors import ErrorCode
+from rendezvous_proto.frames import FrameView
+from rendezvous_proto.postbox import MODELS_BUCKET, REPLICAS_BUCKET, durable_stream
+from rendezvous_router.nats_server import NatsServer
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def pids(score: Any) -> set[int]:
+    """Processes that computed the rows of a score."""
+    return set(FrameView(score.outputs)["pid"].tolist())
+
+
+async def test_parcels_are_scored_and_a_bad_row_fails_alone(
+    nats_server: NatsServer, router: Any, start_model: Any
+) -> None:
+    """A burst of parcels is answered once each; the request with the bad row alone has an error."""
+    served = start_model("halve", "--name", "m", "--version", "1.0", "--nats", nats_server.url)
+    ready = served.wait_ready()
+    ids = [await router.send({"x": [1.0 * i]}, {"x": [2.0 * i, 3.0 * i]}) for i in range(60)]
+    bad = await router.send({"x": [1.0]}, {"x": [-1.0]}, {"x": [5.0]})
+    scores = await router.wait_scores({*ids, bad})
+    assert len(router.scores) == 61
+    for index, parcel_id in enumerate(ids):
+        score = scores[parcel_id]
+        assert FrameView(score.outputs)["half"].tolist() == [0.5 * index, 1.0 * index, 1.5 * index]
+        assert (score.model, score.version, score.replica) == ("m", "1.0", ready[4])
+    assert [int(item.error.code) for item in scores[bad].items] == [0, ErrorCode.MODEL_FAILED, 0]
+    assert FrameView(scores[bad].outputs)["half"].tolist() == [0.5, 2.5]
+    info = await router.nc.jetstream().consumer_info(durable_stream("e"), "m__1-0")
+    assert (info.num_pending, info.num_ack_pending) == (0, 0)
+
+
+async def test_a_killed_replica_loses_nothing(nats_server: NatsServer, router: Any, start_model: Any) -> None:
+    """SIGKILL in the middle of a parcel: another replica answers it after ack_wait."""
+    options = ("--name", "m", "--nats", nats_server.url, "--ack-wait", "500ms", "--credit", "1")
+    first = start_model("sleep", *options)
+    first.wait_ready()
+    parcel = await router.send({"x": [3.0]})
+    stream, consumer = durable_stream("e"), "m__1"
+    js = router.nc.jetstream()
+    while (await js.consumer_info(stream, consumer)).num_ack_pending != 1:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+    second = start_model("sleep", *options)
+    second.wait_ready()
+    first.process.send_signal(signal.SIGKILL)
+    score = (await router.wait_scores({parcel}))[parcel]
+    assert pids(score) == {second.process.pid}
+    assert score.delivery == 2
+
+
+async def test_long_scoring_is_defended_against_redelivery(
+    nats_server: NatsServer, router: Any, start_model: Any
+) -> None:
+    """Scoring for three times ack_wait is delivered once, though an idle replica waits beside it."""
+    options = ("--name", "m", "--nats", nats_server.url, "--ack-wait", "500ms")
+    both = [start_model("sleep", *options) for _ in range(2)]
+    for served in both:
+        served.wait_ready()
+    parcel = await router.send({"x": [1.5]})
+    score = (await router.wait_scores({parcel}))[parcel]
+    info = await router.nc.jetstream().consumer_info(durable_stream("e"), "m__1")
+    assert score.delivery == 1
+    assert info.delivered.consumer_seq == 1
+
+
+async def test_sigterm_loses_nothing(nats_server: NatsServer, router: Any, start_model: Any) -> None:
+    """A replica that drains under load ends with 0; every parcel is answered, by it or by the other."""
+    options = ("--name", "m", "--nats", nats_server.url, "--ack-wait", "30s")
+    first, second = start_model("sleep", *options), start_model("sleep", *options)
+    first.wait_ready()
+    second.wait_ready()
+    ids = {await router.send({"x": [0.05]}) for _ in range(40)}
+    first.process.terminate()
+    assert await asyncio.to_thread(first.process.wait, 10) == 0
+    scores = await router.wait_scores(ids, timeout_s=20)
+    assert len(router.scores) == len(ids)
+    assert set().union(*map(pids, scores.values())) == {first.process.pid, second.process.pid}
+
+
+async def test_expired_parcels_are_skipped_by_the_brokers_clock(
+    nats_server: NatsServer, router: Any, start_model: Any, until: Callable[..., Any]
+) -> None:
+    """What waited beyond its budget before a replica came is answered EXPIRED; what was in time is scored."""
+    options = ("--name", "m", "--nats", nats_server.url)
+    first = start_model("halve", *options)
+    first.wait_ready()
+    first.process.terminate()
+    assert await asyncio.to_thread(first.process.wait, 10) == 0
+    late = await router.send({"x": [1.0]}, budget_s=0.05)
+    in_time = await router.send({"x": [1.0]}, budget_s=600)
+    start_model("halve", *options).wait_ready()
+    scores = await router.wait_scores({late, in_time})
+    assert int(scores[late].items[0].error.code) == ErrorCode.EXPIRED
+    assert not scores[in_time].items[0].HasField("error")
+
+
+async def test_a_parcel_that_kills_is_given_up(nats_server: NatsServer, router: Any, start_model: Any) -> None:
+    """A row that ends the process is answered MODEL_FAILED at its last delivery; others are answered."""
+    served = start_model("die", "--name", "m", "--nats", nats_server.url, "--ack-wait", "200ms", "--replicas", "2")
+    served.wait_ready()
+    served.wait_ready()
+    deadly = await router.send({"x": [-1.0]})
+    fine = {await router.send({"x": [1.0]}) for _ in range(5)}
+    scores = await router.wait_scores({deadly, *fine}, timeout_s=60)
+    assert int(scores[deadly].items[0].error.code) == ErrorCode.MODEL_FAILED
+    assert "delivered 5 times" in scores[deadly].items[0].error.message
+    assert all(not scores[parcel].items[0].HasField("error") for parcel in fine)
+    served.process.terminate()
+    assert await asyncio.to_thread(served.process.wait, 15) == 0
+
+
+async def test_a_restarted_server_is_waited_for(
+    nats_server: NatsServer, router: Any, start_model: Any, until: Callable[..., Any]
+) -> None:
+    """After nats-server was killed and came back, the same process answers again."""
+    served = start_model("halve", "--name", "m", "--nats", nats_server.url)
+    served.wait_ready()
+    await router.wait_scores({await router.send({"x": [1.0]})})
+    nats_server.kill()
+    await until(lambda: not router.nc.is_connected)
+    nats_server.start()
+    await until(lambda: router.nc.is_connected)
+    await router.wait_scores({await router.send({"x": [2.0]})})
+    assert served.process.poll() is None
+
+
+async def test_a_missing_stream_is_named_and_waited_for(
+    nats_server: NatsServer, start_model: Any, until: Callable[..., Any]
+) -> None:
+    """Before the endpoint is applied, a model says what it waits for, and SIGTERM ends it with 0."""
+    served = start_model("halve", "--name", "m", "--nats", nats_server.url)
+    await until(lambda: any("waiting for stream RV_e" in line for line in served.lines))
+    served.process.terminate()
+    assert await asyncio.to_thread(served.process.wait, 10) == 0
+
+
+async def test_ack_wait_of_an_existing_consumer_follows(nats_server: NatsServer, router: Any, start_model: Any) -> None:
+    """A model served with another ack_wait brings its consumer in line."""
+    for wait, expected in (("1s", 1.0), ("2500ms", 2.5)):
+        served = start_model("halve", "--name", "m", "--nats", nats_server.url, "--ack-wait", wait)
+        served.wait_ready()
+        info = await router.nc.jetstream().consumer_info(durable_stream("e"), "m__1")
+        assert info.config.ack_wait == expected
+        served.process.terminate()
+        assert await asyncio.to_thread(served.process.wait, 10) == 0
+
+
+async def test_models_and_replicas_are_registered(
+    nats_server: NatsServer, router: Any, start_model: Any, until: Callable[..., Any]
+) -> None:
+    """The buckets tell what serves, with commit and packages; a drained replica is gone at once."""
+    served = start_model("Declared", "--name", "m", "--version", "1.2", "--nats", nats_server.url)
+    ready = served.wait_ready()
+    js = router.nc.jetstream()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                status = await (await js.key_value(REPLICAS_BUCKET)).get(f"e.m.1-2.{ready[4]}")
+                break
+            except Exception:  # noqa: BLE001 - the bucket or the key is not there yet
+                await asyncio.sleep(0.02)
+    replica = json.loads(status.value or b"")
+    assert (replica["model"], replica["version"], replica["pid"]) == ("m", "1.2", served.process.pid)
+    assert replica["grpc"] == ready[5]
+    entry = await (await js.key_value(MODELS_BUCKET)).get("e.m.1-2")
+    info = json.loads(entry.value or b"")
+    assert (info["name"], info["version"], info["language"], info["task"]) == ("m", "1.2", "python", "regression")
+    assert info["signature"]["outputs"] == [{"name": "half", "type": "DATA_TYPE_FP64"}]
+    assert {"name": "numpy", "version": np.__version__} in info["packages"]
+    assert len(info["sourceControl"]["commit"]) == 40
+    os.kill(served.process.pid, signal.SIGTERM)
+    assert await asyncio.to_thread(served.process.wait, 10) == 0
+    with pytest.raises(KeyDeletedError):
+        await (await js.key_value(REPLICAS_BUCKET)).get(f"e.m.1-2.{ready[4]}")
