@@ -134,11 +134,11 @@ def _answer(
     stored: tuple[int, v1.ParcelScore] | None,
     parcel_stored_us: int,
 ) -> ModelAnswer:
-    in_time = arrival is not None and arrival.status != v1.ARRIVAL_STATUS_PENDING
+    in_time = arrival is not None and arrival.status != v1.ArrivalStatus.ARRIVAL_STATUS_PENDING
     item, frame = _find_item(stored[1], record.decision.request_id) if stored else (None, v1.Frame())
     error = item.error.message if item is not None and item.HasField("error") else ""
     if in_time and arrival is not None:
-        status = "scored" if arrival.status == v1.ARRIVAL_STATUS_SCORED else "failed"
+        status = "scored" if arrival.status == v1.ArrivalStatus.ARRIVAL_STATUS_SCORED else "failed"
         after_ms: float | None = arrival.after_us / 1000
         error = arrival.error.message or error
     elif stored is not None:

@@ -93,15 +93,29 @@ class NatsServer:
         Raises:
             NatsServerError: the port is taken, or the server ended or was not ready within 10 s.
         """
+        command = self.prepare()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._wait_until_ready()
+
+    def prepare(self) -> list[str]:
+        """Writes the configuration and returns the command line, for whoever runs the process.
+
+        Raises:
+            NatsServerError: the port is taken, or there is no binary.
+        """
         self._refuse_busy_port()
         self.store.mkdir(parents=True, exist_ok=True)
         config = self.store / "nats-server.conf"
         config.write_text(self._configuration())
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [find_binary(), "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        self._wait_until_ready()
+        return [find_binary(), "-c", str(config)]
+
+    def accepts(self) -> bool:
+        """Returns whether a server with JetStream ready answers at the address."""
+        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 0.5) as client:
+            client.settimeout(1.0)
+            return b'"jetstream":true' in client.recv(4096)
+        return False
 
     def stop(self) -> None:
         """Ends the server in an orderly way; does nothing when it is not running."""
@@ -144,13 +158,8 @@ class NatsServer:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise NatsServerError(f"nats-server ended while starting:\n{self._last_lines()}")
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection((self.host, self.port), 0.5) as client,
-            ):
-                client.settimeout(1.0)
-                if b'"jetstream":true' in client.recv(4096):
-                    return
+            if self.accepts():
+                return
             time.sleep(_POLL_S)
         self.kill()
         raise NatsServerError(f"nats-server was not ready within {_START_TIMEOUT_S:g} s:\n{self._last_lines()}")

@@ -123,6 +123,11 @@ class Supervisor:
         kept.task = asyncio.create_task(self._keep(kept, process), name=f"keep {child.name}")
         return process.pid
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the children, in the order of their start."""
+        return tuple(self._kept)
+
     def log_of(self, name: str) -> Path:
         """Returns the log file of the child *name*."""
         return self._logs / f"{name}.log"

@@ -1,0 +1,274 @@
+"""Runs a project on one machine: nats-server, router, decoy and models as supervised child processes."""
+
+import asyncio
+import fcntl
+import os
+import socket
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from rendezvous.spec import EndpointSpec
+from rendezvous_sdk.nats_connection import connect
+
+from rendezvous_router._state import RunningState, remove_state, write_state
+from rendezvous_router.fleet import Status, read_replicas, read_routers
+from rendezvous_router.nats_server import NatsServer, find_free_port
+from rendezvous_router.project import STATE_FOLDER, Project, find_command
+from rendezvous_router.spec_store import SpecStore
+from rendezvous_router.supervisor import Child, ChildEvent, Supervisor
+
+NATS_PORT = 4222
+"""Port of nats-server where the project names none and it is free."""
+
+_READY_TIMEOUT_S = 60.0
+_POLL_S = 0.1
+_DEATHS_TO_GIVE_UP = 5
+_FSYNC_TRIES = 20
+_LOG_LINES = 8
+
+
+class StartError(RuntimeError):
+    """The project could not be started; the message says what failed and ends with its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReadiness:
+    """How a model of the project came up."""
+
+    name: str
+    """Its name in the project."""
+    expected: int
+    """Replicas wanted."""
+    replicas: tuple[Status, ...]
+    """Replicas that registered."""
+    log: Path
+    """Log of its first process."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every replica has registered."""
+        return len(self.replicas) >= self.expected
+
+
+class RunningProject:
+    """A project and its processes. Belongs to one event loop; `start` once, `stop` once.
+
+    Args:
+        project: what to run.
+        folder: folder of the project file.
+        specs: its endpoint specifications.
+        nats_url: a nats-server to use; None starts one.
+        on_event: called with each event of a child process.
+        on_step: called with a line for people before each step.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        folder: Path,
+        specs: Sequence[EndpointSpec],
+        *,
+        nats_url: str | None = None,
+        on_event: Callable[[ChildEvent], None],
+        on_step: Callable[[str], None],
+    ) -> None:
+        self.project = project
+        self.folder = folder
+        self.specs = specs
+        self.nats_url = nats_url or ""
+        self.grpc_address = ""
+        self.archive = (folder / project.archive).absolute()
+        self.models: list[ModelReadiness] = []
+        self._state_folder = (folder / STATE_FOLDER).absolute()
+        self._say = on_step
+        self._supervisor = Supervisor(logs=self._state_folder / "logs", on_event=on_event)
+        self._commands = {name: find_command(model.arguments) for name, model in project.models.items()}
+        self._lock: IO[str] | None = None
+        self._started_unix_us = 0
+
+    async def start(self) -> None:
+        """Starts everything and waits until the router answers and the models have registered.
+
+        A model that does not register in a minute, or dies again and again, is left to its supervisor and told by
+        `models`; the endpoint's policy answers without it.
+
+        Raises:
+            StartError: nats-server or the router do not come up, or the project runs already.
+            ProjectError: a program is missing, or a specification is refused.
+            NatsServerError: a port is taken.
+        """
+        self._lock = _take_lock(self._state_folder)
+        self._started_unix_us = time.time_ns() // 1000
+        if not self.nats_url:
+            await self._start_nats()
+        client = await self._connect()
+        try:
+            await self._put_specs(client)
+            await self._start_router(client)
+            await self._start_decoy()
+            await self._start_models(client)
+        finally:
+            await client.close()
+        state = RunningState(nats=self.nats_url, grpc=self.grpc_address, archive=str(self.archive), pid=os.getpid())
+        write_state(self.folder, state)
+
+    async def stop(self) -> None:
+        """Stops everything: the router first, so that accepted requests are answered, nats-server last."""
+        remove_state(self.folder)
+        await self._supervisor.stop(first=("router",))
+        if self._lock is not None:
+            self._lock.close()
+
+    def kill(self) -> None:
+        """Ends every process at once."""
+        self._supervisor.kill()
+
+    def processes(self) -> list[tuple[str, int | None, int, Path]]:
+        """Returns (name, process id, restarts, log) of every child, in the order of their start."""
+        supervisor = self._supervisor
+        return [
+            (name, supervisor.pid_of(name), supervisor.restarts_of(name), supervisor.log_of(name))
+            for name in supervisor.names
+        ]
+
+    async def _start_nats(self) -> None:
+        store = self._state_folder / "nats"
+        relaxed = self.project.durability == "relaxed"
+        server = NatsServer(store=store, port=_choose_nats_port(self.project), relaxed=relaxed)
+        command = server.prepare()
+        fsync_ms = await asyncio.to_thread(measure_fsync_ms, store)
+        how = "every two minutes" if relaxed else "before each acknowledgement"
+        self._say(f"nats-server {server.url}, flushed to disk {how}; a flush takes {fsync_ms:.2f} ms here")
+        await self._supervisor.start(Child(name="nats", command=command))
+        await self._wait(lambda: asyncio.to_thread(server.accepts), "nats", "accept connections")
+        self.nats_url = server.url
+
+    async def _connect(self) -> Client:
+        try:
+            return await connect(self.nats_url, name="rendezvous-up", timeout_s=10)
+        except (ConnectionError, NatsError) as error:
+            raise StartError(str(error)) from error
+
+    async def _put_specs(self, client: Client) -> None:
+        store = SpecStore(client)
+        await store.ensure()
+        for spec in self.specs:
+            stored = await store.get(spec.endpoint)
+            if stored is None or stored[0] != spec:
+                revision = await store.put(spec)
+                self._say(f"endpoint {spec.endpoint}: applied as revision {revision}")
+
+    async def _start_router(self, client: Client) -> None:
+        port = self.project.ports.grpc
+        if port and _is_taken(port):
+            raise StartError(f"port {port} (ports.grpc) is in use by another process: choose another, or 0")
+        command = find_command(["rendezvous-router"])
+        options = ["--nats", self.nats_url, "--grpc-port", str(port)]
+        workers = ["--workers", str(self.project.router.workers)]
+        self._say("router")
+        await self._supervisor.start(Child(name="router", command=[*command, *options, *workers]))
+        await self._wait(lambda: self._find_router(client), "router", "take up the endpoints")
+
+    async def _find_router(self, client: Client) -> bool:
+        wanted = {spec.endpoint for spec in self.specs}
+        for router in await read_routers(client):
+            if router["started_unix_us"] >= self._started_unix_us and wanted <= router["endpoints"].keys():
+                self.grpc_address = router["grpc"]
+                return True
+        return False
+
+    async def _start_decoy(self) -> None:
+        self._say(f"decoy, archive {self.archive}")
+        command = find_command(["python", "-m", "rendezvous_router.decoy"])
+        options = ["--nats", self.nats_url, "--archive", str(self.archive)]
+        await self._supervisor.start(Child(name="decoy", command=[*command, *options]))
+
+    async def _start_models(self, client: Client) -> None:
+        for name, command in self._commands.items():
+            model = self.project.models[name]
+            environment = {"PYTHONUNBUFFERED": "1", **model.env, "RENDEZVOUS_NATS": self.nats_url}
+            for process in _process_names(name, model.replicas):
+                child = Child(name=process, command=command, environment=environment, folder=self.folder)
+                await self._supervisor.start(child)
+        for name in self._commands:
+            self._say(f"model {name}")
+            self.models.append(await self._wait_for_model(client, name))
+
+    async def _wait_for_model(self, client: Client, name: str) -> ModelReadiness:
+        process, *_ = _process_names(name, self.project.models[name].replicas)
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while True:
+            readiness = ModelReadiness(
+                name=name,
+                expected=self.project.models[name].replicas,
+                replicas=tuple(
+                    replica
+                    for replica in await read_replicas(client)
+                    if replica["model"] == name and replica["started_unix_us"] >= self._started_unix_us
+                ),
+                log=self._supervisor.log_of(process),
+            )
+            hopeless = self._supervisor.restarts_of(process) >= _DEATHS_TO_GIVE_UP
+            if readiness.is_ready or hopeless or time.monotonic() > deadline:
+                return readiness
+            await asyncio.sleep(_POLL_S)
+
+    async def _wait(self, is_ready: Callable[[], Awaitable[bool]], name: str, what: str) -> None:
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not await is_ready():
+            restarts = self._supervisor.restarts_of(name)
+            if restarts >= _DEATHS_TO_GIVE_UP or time.monotonic() > deadline:
+                log = self._supervisor.log_of(name)
+                lines = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+                fault = f"died {restarts} times" if restarts else f"did not {what} within {_READY_TIMEOUT_S:g} s"
+                raise StartError(f"{name} {fault}; end of {log}:\n{lines}")
+            await asyncio.sleep(_POLL_S)
+
+
+def measure_fsync_ms(folder: Path) -> float:
+    """Returns the median time of writing 4 KiB and flushing it to the disk under *folder*, in milliseconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "fsync.probe"
+    times = []
+    with path.open("wb") as probe:
+        for _ in range(_FSYNC_TRIES):
+            started = time.perf_counter()
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+            times.append(time.perf_counter() - started)
+    path.unlink()
+    return statistics.median(times) * 1000
+
+
+def _process_names(name: str, replicas: int) -> list[str]:
+    return [f"model-{name}"] if replicas == 1 else [f"model-{name}-{number + 1}" for number in range(replicas)]
+
+
+def _choose_nats_port(project: Project) -> int:
+    if project.ports.nats:
+        return project.ports.nats
+    return find_free_port() if project.ports.nats == 0 or _is_taken(NATS_PORT) else NATS_PORT
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _take_lock(state_folder: Path) -> IO[str]:
+    state_folder.mkdir(parents=True, exist_ok=True)
+    lock = (state_folder / "up.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StartError(f"the project in {state_folder.parent} is running already: stop it first") from error
+    return lock
