@@ -1,0 +1,165 @@
+"""Runs the credit project by `rendezvous up`, on free ports and in a folder of its own, and ends it without a trace."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import nats.errors
+import psutil
+import yaml
+from rendezvous_proto.errors import RendezvousError
+from rendezvous_proto.postbox import REPLICAS_BUCKET
+from rendezvous_router.nats_server import find_free_port
+from rendezvous_sdk import AsyncClient
+from rendezvous_sdk.nats_connection import connect
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ENDPOINT = "credit"
+_START_TIMEOUT_S = 45.0
+_STOP_TIMEOUT_S = 20.0
+_POLL_S = 0.1
+
+
+class StackError(RuntimeError):
+    """The project did not start or did not end; the message says what happened."""
+
+
+class Stack:
+    """nats-server, router, decoy and the four models; a context manager.
+
+    The project file is `rendezvous.yaml` of this folder with other ports, so that a demo does not meet a project
+    that is already up.
+    """
+
+    def __init__(self) -> None:
+        self.grpc_port = find_free_port()
+        self.nats_port = find_free_port()
+        self.project: dict[str, Any] = yaml.safe_load((HERE / "rendezvous.yaml").read_text())
+        parent = ROOT / ".rendezvous"
+        parent.mkdir(exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="demo-", dir=parent, ignore_cleanup_errors=True)
+        self._log = Path(self._folder.name) / "up.log"
+        self._up: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Address of the front door."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def nats_url(self) -> str:
+        """Address of the nats-server."""
+        return f"nats://127.0.0.1:{self.nats_port}"
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that are run."""
+        return list(self.project["models"])
+
+    def __enter__(self) -> Self:
+        command = [self.script("rendezvous"), "up", "--project", str(self._write_project())]
+        with self._log.open("wb") as log:
+            self._up = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            left = self.stop()
+        finally:
+            self._folder.cleanup()
+        if left and kind is None:
+            raise StackError(f"still running after the end: {', '.join(left)}")
+
+    @staticmethod
+    def script(name: str) -> str:
+        """Returns the path of a command that is installed beside this Python."""
+        return str(Path(sys.executable).with_name(name))
+
+    async def wait_until_ready(self) -> dict[str, int]:
+        """Waits until every model is registered and the front door answers.
+
+        Returns:
+            The process id of each model.
+
+        Raises:
+            StackError: `rendezvous up` ended, or it took more than 45 s.
+        """
+        end = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < end:
+            self._check_up()
+            with suppress(OSError, nats.errors.Error, RendezvousError, TimeoutError):
+                pids = await self._read_pids()
+                if set(self.models) <= set(pids):
+                    async with AsyncClient(self.address, ENDPOINT) as client:
+                        await client.describe(timeout=1.0)
+                    return pids
+            await asyncio.sleep(_POLL_S)
+        raise StackError(f"not ready within {_START_TIMEOUT_S:g} s; the end of its log:\n{self._last_lines()}")
+
+    def stop(self) -> list[str]:
+        """Ends everything; returns what is still running, which should be nothing."""
+        if self._up is None:
+            return []
+        family = self._family()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(self._up.pid, signal.SIGTERM)
+        try:
+            self._up.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._up.kill()
+            self._up.wait()
+        _, alive = psutil.wait_procs(family, timeout=5.0)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._up = None
+        return [f"{process.pid} ({process.name()})" for process in alive if process.is_running()]
+
+    def _family(self) -> list[psutil.Process]:
+        assert self._up is not None
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._up.pid).children(recursive=True)
+        return []
+
+    def _write_project(self) -> Path:
+        project = dict(self.project)
+        project["endpoints"] = [str(HERE / name) for name in project["endpoints"]]
+        project["ports"] = {"grpc": self.grpc_port, "nats": self.nats_port}
+        for model in project["models"].values():
+            model["env"] = {**model["env"], "PYTHONPATH": str(ROOT)}
+        path = Path(self._folder.name) / "rendezvous.yaml"
+        path.write_text(yaml.safe_dump(project))
+        return path
+
+    async def _read_pids(self) -> dict[str, int]:
+        client = await connect(self.nats_url, name="demo", timeout_s=1.0)
+        try:
+            bucket = await client.jetstream().key_value(REPLICAS_BUCKET)
+            statuses = [json.loads((await bucket.get(key)).value or b"{}") for key in await bucket.keys()]
+        finally:
+            await client.close()
+        return {status["model"]: status["pid"] for status in statuses}
+
+    def _check_up(self) -> None:
+        if self._up is None or self._up.poll() is not None:
+            raise StackError(f"`rendezvous up` ended; the end of its log:\n{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])
