@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nats.js.errors import KeyDeletedError
+from nats.js.errors import KeyNotFoundError
 from rendezvous_proto.errors import ErrorCode
 from rendezvous_proto.frames import FrameView
 from rendezvous_proto.postbox import MODELS_BUCKET, REPLICAS_BUCKET, durable_stream
@@ -183,5 +183,5 @@ async def test_models_and_replicas_are_registered(
     assert len(info["sourceControl"]["commit"]) == 40
     os.kill(served.process.pid, signal.SIGTERM)
     assert await asyncio.to_thread(served.process.wait, 10) == 0
-    with pytest.raises(KeyDeletedError):
+    with pytest.raises(KeyNotFoundError):
         await (await js.key_value(REPLICAS_BUCKET)).get(f"e.m.1-2.{ready[4]}")

@@ -32,13 +32,12 @@ _CLOCK_RETRY_S = 1.0
 class _Waiting:
     """A parcel that was delivered and is not yet acknowledged."""
 
-    __slots__ = ("delivery", "msg", "received_unix_us", "signalled_at")
+    __slots__ = ("delivery", "msg", "signalled_at")
 
-    def __init__(self, msg: Msg) -> None:
+    def __init__(self, msg: Msg, delivery: Delivery) -> None:
         self.msg = msg
-        self.received_unix_us = unix_us()
+        self.delivery = delivery
         self.signalled_at = time.monotonic()
-        self.delivery: Delivery | None = None
 
 
 class PostboxReader:
@@ -114,7 +113,7 @@ class PostboxReader:
         await end_tasks(*self._tasks[1:])
 
     def _take(self, msg: Msg) -> None:
-        self._queue.append(_Waiting(msg))
+        self._queue.append(_Waiting(msg, self._delivery_of(msg)))
         self._arrived.set()
 
     async def _work(self) -> None:
@@ -124,46 +123,52 @@ class PostboxReader:
             while self._queue and not self._stopping:
                 self._scoring = self._next_batch()
                 self._scoring_since = time.monotonic()
-                if self._scoring:
-                    await self._score(self._scoring)
+                await self._score(self._scoring)
                 self._scoring = []
 
     def _next_batch(self) -> list[_Waiting]:
-        """Takes what waits, as far as it fits in one table. A parcel that came before is scored alone."""
+        """Takes what waits, as far as it fits in one table.
+
+        A parcel that came before may have ended a process: it is scored alone, and of several the first by
+        turns and the last by turns, so that a deadly one does not take the same others along each time.
+        """
+        again = [waiting for waiting in self._queue if waiting.delivery.number > 1]
+        if again:
+            again.sort(key=lambda waiting: waiting.delivery.sequence)
+            chosen = again[0] if again[0].delivery.number % 2 else again[-1]
+            self._queue.remove(chosen)
+            return [chosen]
         batch: list[_Waiting] = []
         rows = 0
         while self._queue:
-            waiting = self._queue[0]
-            delivery = waiting.delivery = waiting.delivery or self._delivery_of(waiting)
-            rows += delivery.parcel.inputs.rows
-            if batch and (rows > self._options.max_joined_rows or delivery.number > 1):
+            rows += self._queue[0].delivery.parcel.inputs.rows
+            if batch and rows > self._options.max_joined_rows:
                 break
             batch.append(self._queue.popleft())
-            if delivery.number > 1:
-                break
         return batch
 
-    def _delivery_of(self, waiting: _Waiting) -> Delivery:
+    def _delivery_of(self, msg: Msg) -> Delivery:
         # Subject: $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<...>.<stored, ns>.<pending>,
         # or with domain and account before the stream and a random token at the end.
-        tokens = waiting.msg.reply.split(".")
+        received = unix_us()
+        tokens = msg.reply.split(".")
         first = 4 if len(tokens) == 9 else 6
         stored_us = int(tokens[first + 3]) // 1000
         parcel = v1.Parcel()
         try:
-            parcel.ParseFromString(waiting.msg.data)
+            parcel.ParseFromString(msg.data)
         except DecodeError:
             _log.error("parcel %s of %s is no Parcel: skipped", tokens[first + 1], self.consumer.stream)
         return Delivery(
             parcel=parcel,
             sequence=int(tokens[first + 1]),
             number=int(tokens[first]),
-            age_us=waiting.received_unix_us + self._offset_us - stored_us,
-            received_unix_us=waiting.received_unix_us,
+            age_us=received + self._offset_us - stored_us,
+            received_unix_us=received,
         )
 
     async def _score(self, batch: Sequence[_Waiting]) -> None:
-        deliveries = [waiting.delivery for waiting in batch if waiting.delivery is not None]
+        deliveries = [waiting.delivery for waiting in batch]
         replies = await self._thread.submit(partial(self._score_in_thread, deliveries))
         for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
             await self._answer(waiting, delivery, payload)
