@@ -1,0 +1,27 @@
+"""The command line `rendezvous`."""
+
+import typer
+
+from rendezvous_router.cli import archive, explain, history, models, score, specs, up
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="rendezvous",
+    help="One endpoint, several models, one answer on time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("up")(up.up)
+app.command("apply")(specs.apply)
+app.command("get")(specs.get)
+app.command("describe")(specs.describe)
+app.command("delete")(specs.delete)
+app.command("history")(history.history)
+app.command("rollback")(history.rollback)
+app.command("score")(score.score)
+app.command("explain")(explain.explain)
+app.command("models")(models.models)
+app.add_typer(archive.app, name="archive")
