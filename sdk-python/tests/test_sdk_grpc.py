@@ -80,11 +80,11 @@ def test_every_code_has_a_grpc_status() -> None:
 def test_health_and_reflection(address: str) -> None:
     """Health is SERVING for the process and the service; reflection lists the service."""
     with grpc.insecure_channel(address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        health = health_pb2_grpc.HealthStub(channel)
         for service in ("", "rendezvous.v1.Score"):
             reply = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
             assert reply.status == health_pb2.HealthCheckResponse.SERVING
-        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[no-untyped-call]
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
         answer = next(reflection.ServerReflectionInfo(asked, timeout=5))
         names = {service.name for service in answer.list_services_response.service}

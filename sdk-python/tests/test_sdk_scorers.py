@@ -72,7 +72,7 @@ def test_pickles_need_a_word_of_trust(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}")
     for path in (tmp_path / "m.joblib", folder):
-        with pytest.raises(InvalidRequestError, match="runs? code when it is loaded.*--trust-pickle"):
+        with pytest.raises(InvalidRequestError, match=r"runs? code when it is loaded.*--trust-pickle"):
             load_model_file(path)
 
 
@@ -107,15 +107,15 @@ def test_an_onnx_file(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_an_mlflow_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pyfunc folder is given a DataFrame; its result is called `prediction`."""
-    import mlflow.pyfunc  # noqa: PLC0415 - slow to import
+    from mlflow import pyfunc  # noqa: PLC0415 - slow to import
 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
-    class Half(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    class Half(pyfunc.PythonModel):  # type: ignore[misc,name-defined]
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             return model_input["x"] / 2
 
-    mlflow.pyfunc.save_model(str(tmp_path / "flow"), python_model=Half(), pip_requirements=[])
+    pyfunc.save_model(str(tmp_path / "flow"), python_model=Half(), pip_requirements=[])
     made = load_model_file(tmp_path / "flow", trust_pickle=True)
     with testing.Postbox(made) as box:
         assert box.score({"x": [1.0, 2.0]})["prediction"].tolist() == [0.5, 1.0]

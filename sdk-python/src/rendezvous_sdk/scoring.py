@@ -102,7 +102,9 @@ class ParcelScorer:
             One score for each delivery, in order. Whatever goes wrong is in it; nothing is raised.
         """
         started = self._clock()
-        works = [_ParcelWork(delivery, self._refusal_of(delivery)) for delivery in deliveries]
+        works = [_ParcelWork(delivery) for delivery in deliveries]
+        for work in works:
+            work.admit(self._refusal_of(work, is_joined=len(works) > 1))
         self._score_together([work for work in works if work.live])
         finished = self._clock()
         return [self._reply(work, started, finished) for work in works]
@@ -118,25 +120,27 @@ class ParcelScorer:
             raise outcome.error
         return outcome.outputs or v1.Frame()
 
-    def _refusal_of(self, delivery: Delivery) -> RendezvousError | None:
-        parcel = delivery.parcel
+    def _refusal_of(self, work: "_ParcelWork", *, is_joined: bool) -> RendezvousError | None:
+        delivery = work.delivery
         if delivery.number >= MAX_DELIVER:
             return ModelFailedError(
                 f"delivered {delivery.number} times without an answer, so it is not tried again: "
                 "the model's process ended or hung on it",
                 {"deliveries": delivery.number, "limit": MAX_DELIVER},
             )
-        rows = sum(item.rows for item in parcel.items)
-        if rows != parcel.inputs.rows or any(item.rows < 1 for item in parcel.items):
+        inputs = delivery.parcel.inputs
+        rows = sum(work.rows)
+        if rows != inputs.rows or (work.rows and min(work.rows) < 1):
             return InvalidFrameError(
-                f"the parcel's items have {rows} rows in all, its frame has {parcel.inputs.rows}: "
+                f"the parcel's items have {rows} rows in all, its frame has {inputs.rows}: "
                 "they must be the same, and each item must have one at least",
-                {"expected": rows, "actual": parcel.inputs.rows},
+                {"expected": rows, "actual": inputs.rows},
             )
-        try:
-            check_frame(parcel.inputs)  # before it is joined with others, whose rows it would shift
-        except InvalidFrameError as error:
-            return error
+        if is_joined:
+            try:
+                check_frame(inputs)  # a malformed one would shift the rows of the others
+            except InvalidFrameError as error:
+                return error
         return None
 
     def _score_together(self, works: "Sequence[_ParcelWork]") -> None:
@@ -174,7 +178,7 @@ class ParcelScorer:
             is_whole = stop - start == len(counts)
             part = table if is_whole else slice_frame(table, bounds[start], bounds[stop])
             outcome = self._attempt(part, start, stop)
-            if outcome.error is None or stop - start == 1:
+            if outcome.error is None or stop - start == 1 or isinstance(outcome.error, InvalidFrameError):
                 outcomes.append(outcome)
                 continue
             failed_at = failed_at or time.monotonic()
@@ -229,27 +233,35 @@ class ParcelScorer:
 class _ParcelWork:
     """One parcel on its way to a score: which items are scored, and what came of them."""
 
-    __slots__ = ("delivery", "errors", "live", "live_rows", "outcomes")
+    __slots__ = ("delivery", "errors", "items", "live", "live_rows", "outcomes", "rows")
 
-    def __init__(self, delivery: Delivery, refusal: RendezvousError | None) -> None:
+    def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
+        self.items = list(delivery.parcel.items)
+        self.rows = [item.rows for item in self.items]
         self.errors: dict[int, RendezvousError] = {}
         self.outcomes: list[_Outcome] = []
-        items = delivery.parcel.items
-        for index, item in enumerate(items):
-            if refusal is not None:
-                self.errors[index] = refusal
-            elif delivery.age_us >= item.budget_us:
-                self.errors[index] = _expired(item.budget_us, delivery.age_us)
-        self.live = [index for index in range(len(items)) if index not in self.errors]
-        self.live_rows = [items[index].rows for index in self.live]
+        self.live: list[int] = []
+        self.live_rows: list[int] = []
+
+    def admit(self, refusal: RendezvousError | None) -> None:
+        """Decides which items are scored: all but those that had expired; none with a *refusal*."""
+        age_us = self.delivery.age_us
+        if refusal is not None:
+            self.errors = dict.fromkeys(range(len(self.items)), refusal)
+            return
+        self.errors = {
+            index: _expired(item.budget_us, age_us) for index, item in enumerate(self.items) if age_us >= item.budget_us
+        }
+        self.live = [index for index in range(len(self.items)) if index not in self.errors]
+        self.live_rows = [self.rows[index] for index in self.live]
 
     def table(self) -> v1.Frame:
         """Returns the rows of the live items."""
         parcel = self.delivery.parcel
         if not self.errors:
             return parcel.inputs
-        parts = split_frame(parcel.inputs, [item.rows for item in parcel.items])
+        parts = split_frame(parcel.inputs, self.rows)
         return join_frames([parts[index] for index in self.live])
 
     def fill(self, score: v1.ParcelScore) -> None:
@@ -267,12 +279,14 @@ class _ParcelWork:
             self._refuse_rest(error)
         if outputs is not None:
             score.outputs.CopyFrom(outputs)
-        for index, item in enumerate(self.delivery.parcel.items):
-            failure = self.errors.get(index)
-            if failure is None:
-                score.items.add(request_id=item.request_id, rows=item.rows)
-            else:
-                score.items.add(request_id=item.request_id, error=failure.to_proto())
+        score.items.extend(
+            [
+                v1.ItemScore(request_id=item.request_id, rows=rows)
+                if index not in self.errors
+                else v1.ItemScore(request_id=item.request_id, error=self.errors[index].to_proto())
+                for index, (item, rows) in enumerate(zip(self.items, self.rows, strict=True))
+            ]
+        )
 
     def _refuse_rest(self, error: InvalidFrameError) -> None:
         refusal = InvalidOutputError(
