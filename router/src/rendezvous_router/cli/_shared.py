@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from rendezvous_proto.errors import RendezvousError
 from rendezvous_sdk.nats_connection import Connection, connect
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 from rendezvous_router._archive_files import ArchiveError
@@ -61,12 +64,17 @@ AddressOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
-console = Console()
+_FILE_WIDTH = 160
+_is_terminal = sys.stdout.isatty()
+
+console = Console(width=None if _is_terminal else _FILE_WIDTH)
 error_console = Console(stderr=True)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Runs a command; errors that are its user's to solve become one message and exit status 1."""
+    # A connection's troubles become the command's one error message.
+    logging.getLogger("rendezvous_sdk").setLevel(logging.CRITICAL)
     try:
         asyncio.run(work)
     except _EXPECTED as error:
@@ -91,6 +99,11 @@ def note(message: str) -> None:
 def print_json(document: object) -> None:
     """Prints a document on standard output as JSON."""
     typer.echo(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Returns a progress bar on standard error, shown on a terminal only and gone when it is done."""
+    return Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal)
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:

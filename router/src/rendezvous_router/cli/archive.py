@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from rendezvous_router.archive_check import ArchiveReport, ExpectedInputs, read_expected, verify_archive
 from rendezvous_router.cli._shared import (
@@ -15,10 +14,10 @@ from rendezvous_router.cli._shared import (
     cell,
     connected,
     console,
-    error_console,
     fail,
     new_table,
     print_json,
+    progress_bar,
     run,
 )
 
@@ -68,7 +67,7 @@ def _archived_endpoints(archive: Path) -> list[str]:
 
 async def _read_expected(endpoints: list[str], nats: str | None) -> dict[str, ExpectedInputs | None]:
     async with connected(nats) as client:
-        with Progress(console=error_console, transient=True) as progress:
+        with progress_bar() as progress:
             task = progress.add_task("reading the stream", total=None)
             return {
                 name: await read_expected(

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
-from rich.progress import Progress
 
 from rendezvous_router.cli._shared import (
     JsonOption,
@@ -14,10 +13,10 @@ from rendezvous_router.cli._shared import (
     cell,
     connected,
     console,
-    error_console,
     fail,
     new_table,
     print_json,
+    progress_bar,
     run,
 )
 from rendezvous_router.explanation import Explanation, ModelAnswer, explain_request
@@ -35,7 +34,7 @@ def explain(
 
 async def _explain(request_id: str, endpoint: str | None, *, nats: str | None, as_json: bool) -> None:
     async with connected(nats) as client:
-        with Progress(console=error_console, transient=True) as progress:
+        with progress_bar() as progress:
             task = progress.add_task("reading decisions", total=None)
             explanation = await explain_request(
                 client,

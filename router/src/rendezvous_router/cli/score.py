@@ -8,19 +8,19 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from rendezvous_proto.frames import FrameView
 from rendezvous_sdk import AsyncClient
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from rendezvous_router.cli._shared import (
     AddressOption,
     JsonOption,
     cell,
     console,
-    error_console,
     fail,
     grpc_address,
     new_table,
     note,
     print_json,
+    progress_bar,
     run,
 )
 from rendezvous_router.scoring import ScoredPart, score_table
@@ -88,7 +88,7 @@ async def _score(
 
 async def _score_with_progress(client: AsyncClient, table: RowTable, *, batch: int, explain: bool) -> list[ScoredPart]:
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=error_console, transient=True) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task("scoring", total=table.rows)
         return await score_table(
             client, table, batch=batch, explain=explain, on_progress=lambda rows: progress.advance(task, rows)
