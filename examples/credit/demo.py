@@ -34,7 +34,8 @@ from examples.credit.standing import Record, Standing, read_record, sum_up
 from examples.credit.train import train
 
 CHAMPION = "boosted"
-IN_FLIGHT = 16
+IN_FLIGHT = 8
+"""Requests that are waiting for their answers at one time."""
 GRACE_MS = 5.0
 """What the way back to the client may take beyond the deadline."""
 _HANG_AFTER = 100
@@ -89,7 +90,8 @@ class Show:
         self._explain(hung)
 
     async def _warm_up(self, client: AsyncClient) -> None:
-        await self._score(client, range(IN_FLIGHT))
+        """Lets each process do once what it does first: import, connect, allocate."""
+        await self._score(client, range(4 * IN_FLIGHT))
 
     async def _compare(self, client: AsyncClient) -> None:
         count = len(self.held_out.table)
@@ -151,7 +153,8 @@ class Show:
         console.rule("[bold]4. Why was this the answer?")
         console.print(f"$ rendezvous explain {request_id}")
         command = [self.stack.script("rendezvous"), "explain", request_id, "--nats", self.stack.nats_url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
+        width = {**os.environ, "COLUMNS": str(console.width)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False, env=width)
         if done.returncode:
             raise DemoError(f"`rendezvous explain` failed: {(done.stderr or done.stdout).strip()}")
         console.print(done.stdout.rstrip(), markup=False)
@@ -279,7 +282,7 @@ async def _run() -> None:
     train()
     with Stack() as stack:
         console.print("Starting nats-server, router, decoy and four models by `rendezvous up`.\n")
-        show = Show(stack, await stack.wait_until_ready())
+        show = Show(stack, stack.wait_until_ready())
         await show.run()
     console.print(f"\nEverything is stopped again. {time.monotonic() - started:.0f} s.")
 

@@ -1,6 +1,5 @@
 """Runs the credit project by `rendezvous up`, on free ports and in a folder of its own, and ends it without a trace."""
 
-import asyncio
 import json
 import os
 import signal
@@ -13,19 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import nats.errors
 import psutil
 import yaml
-from rendezvous_proto.errors import RendezvousError
-from rendezvous_proto.postbox import REPLICAS_BUCKET
 from rendezvous_router.nats_server import find_free_port
-from rendezvous_sdk import AsyncClient
-from rendezvous_sdk.nats_connection import connect
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENDPOINT = "credit"
-_START_TIMEOUT_S = 45.0
+_START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.1
 
@@ -42,24 +36,15 @@ class Stack:
     """
 
     def __init__(self) -> None:
-        self.grpc_port = find_free_port()
-        self.nats_port = find_free_port()
+        self.address = ""
+        self.nats_url = ""
         self.project: dict[str, Any] = yaml.safe_load((HERE / "rendezvous.yaml").read_text())
         parent = ROOT / ".rendezvous"
         parent.mkdir(exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(prefix="demo-", dir=parent, ignore_cleanup_errors=True)
         self._log = Path(self._folder.name) / "up.log"
+        self._said = Path(self._folder.name) / "up.json"
         self._up: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        """Address of the front door."""
-        return f"127.0.0.1:{self.grpc_port}"
-
-    @property
-    def nats_url(self) -> str:
-        """Address of the nats-server."""
-        return f"nats://127.0.0.1:{self.nats_port}"
 
     @property
     def models(self) -> list[str]:
@@ -67,10 +52,10 @@ class Stack:
         return list(self.project["models"])
 
     def __enter__(self) -> Self:
-        command = [self.script("rendezvous"), "up", "--project", str(self._write_project())]
-        with self._log.open("wb") as log:
+        command = [self.script("rendezvous"), "up", "--json", "--project", str(self._write_project())]
+        with self._log.open("wb") as log, self._said.open("wb") as said:
             self._up = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
+                command, stdout=said, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
             )
         return self
 
@@ -89,26 +74,36 @@ class Stack:
         """Returns the path of a command that is installed beside this Python."""
         return str(Path(sys.executable).with_name(name))
 
-    async def wait_until_ready(self) -> dict[str, int]:
-        """Waits until every model is registered and the front door answers.
+    def wait_until_ready(self) -> dict[str, int]:
+        """Waits until `rendezvous up` says that everything is ready, and takes the addresses over.
 
         Returns:
             The process id of each model.
 
         Raises:
-            StackError: `rendezvous up` ended, or it took more than 45 s.
+            StackError: `rendezvous up` ended, a model is not ready, or it took more than 60 s.
         """
         end = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < end:
-            self._check_up()
-            with suppress(OSError, nats.errors.Error, RendezvousError, TimeoutError):
-                pids = await self._read_pids()
-                if set(self.models) <= set(pids):
-                    async with AsyncClient(self.address, ENDPOINT) as client:
-                        await client.describe(timeout=1.0)
-                    return pids
-            await asyncio.sleep(_POLL_S)
-        raise StackError(f"not ready within {_START_TIMEOUT_S:g} s; the end of its log:\n{self._last_lines()}")
+            said = self._read_said()
+            if said is not None:
+                self.address, self.nats_url = said["grpc"], said["nats"]
+                unready = [model["name"] for model in said["models"] if not model["ready"]]
+                if unready:
+                    raise StackError(f"not ready: {', '.join(unready)}; the end of the log:\n{self._last_lines()}")
+                return {model["name"]: model["replicas"][0]["pid"] for model in said["models"]}
+            if self._up is None or self._up.poll() is not None:
+                raise StackError(f"`rendezvous up` ended; the end of its log:\n{self._last_lines()}")
+            time.sleep(_POLL_S)
+        raise StackError(f"not ready within {_START_TIMEOUT_S:g} s; the end of the log:\n{self._last_lines()}")
+
+    def _read_said(self) -> dict[str, Any] | None:
+        """Returns what `rendezvous up --json` printed; None while it is not all there."""
+        try:
+            said: dict[str, Any] = json.loads(self._said.read_text())
+        except ValueError:
+            return None
+        return said
 
     def stop(self) -> list[str]:
         """Ends everything; returns what is still running, which should be nothing."""
@@ -141,25 +136,12 @@ class Stack:
     def _write_project(self) -> Path:
         project = dict(self.project)
         project["endpoints"] = [str(HERE / name) for name in project["endpoints"]]
-        project["ports"] = {"grpc": self.grpc_port, "nats": self.nats_port}
+        project["ports"] = {"grpc": 0, "nats": find_free_port()}
         for model in project["models"].values():
             model["env"] = {**model["env"], "PYTHONPATH": str(ROOT)}
         path = Path(self._folder.name) / "rendezvous.yaml"
         path.write_text(yaml.safe_dump(project))
         return path
-
-    async def _read_pids(self) -> dict[str, int]:
-        client = await connect(self.nats_url, name="demo", timeout_s=1.0)
-        try:
-            bucket = await client.jetstream().key_value(REPLICAS_BUCKET)
-            statuses = [json.loads((await bucket.get(key)).value or b"{}") for key in await bucket.keys()]
-        finally:
-            await client.close()
-        return {status["model"]: status["pid"] for status in statuses}
-
-    def _check_up(self) -> None:
-        if self._up is None or self._up.poll() is not None:
-            raise StackError(f"`rendezvous up` ended; the end of its log:\n{self._last_lines()}")
 
     def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])

@@ -43,7 +43,7 @@ def test_missing_column_is_the_failure_of_that_model() -> None:
     with testing.Postbox(scorecard.score) as box:
         table.pop("savings")
         score = box.deliver(box.parcel(table))
-    assert score.items[0].error.code == ErrorCode.MODEL_FAILED
+    assert ErrorCode(score.items[0].error.code) is ErrorCode.MODEL_FAILED
 
 
 def test_specification_takes_exactly_the_columns_of_the_data() -> None:
