@@ -35,3 +35,8 @@ class Declared:
     def score(self, table: dict[str, Any]) -> dict[str, Any]:
         """Gives half of x."""
         return {"half": table["x"] / 2}
+
+
+def rule(applicants: dict[str, Any]) -> dict[str, Any]:
+    """The README's rule."""
+    return {"default_probability": 0.2 + 0.5 * (applicants["duration_months"] > 24)}
