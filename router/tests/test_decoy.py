@@ -258,6 +258,7 @@ async def _publish_until(client: Connection, stop: asyncio.Event, ledger: list[s
     number = 0
     while not stop.is_set():
         await asyncio.gather(*(publish(number + each) for each in range(8)))
+        await asyncio.sleep(0.01)  # a steady load that leaves the decoy some of the machine
         number += 8
 
 
