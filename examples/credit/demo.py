@@ -82,6 +82,7 @@ class Show:
         Raises:
             DemoError: an answer was late or wrong, or the record is not complete.
         """
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel_task())
         async with AsyncClient(self.stack.address, ENDPOINT) as client:
             await self._warm_up(client)
             await self._compare(client)
@@ -276,15 +277,21 @@ def _rule(given: Given) -> str:
     return decision.rule if decision is not None else ""
 
 
-async def _run() -> None:
+def _run() -> None:
     started = time.monotonic()
     console.print("Training three models on 700 applicants; the canary is a scorecard of ten hand-written rules.")
     train()
     with Stack() as stack:
         console.print("Starting nats-server, router, decoy and four models by `rendezvous up`.\n")
-        show = Show(stack, stack.wait_until_ready())
-        await show.run()
+        asyncio.run(Show(stack, stack.wait_until_ready()).run())
     console.print(f"\nEverything is stopped again. {time.monotonic() - started:.0f} s.")
+
+
+def _cancel_task() -> Callable[[], object]:
+    """Returns what ends the running task in an orderly way: an exception in the midst of the loop would not."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancel
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -295,11 +302,11 @@ def main() -> int:
     """Runs the demo; returns the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        asyncio.run(_run())
+        _run()
     except (DemoError, StackError) as error:
         console.print(f"\nThe demo failed: {error}", style="red", markup=False)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         with suppress(OSError):
             console.print("\nInterrupted; everything is stopped.")
         return 130
