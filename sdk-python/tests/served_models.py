@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ def sleep(table: dict[str, Any]) -> dict[str, Any]:
     """Works for as many seconds as the first x says."""
     time.sleep(float(table["x"][0]))
     return {"pid": np.full(len(table["x"]), os.getpid())}
+
+
+def stall_once(table: dict[str, Any]) -> dict[str, Any]:
+    """Writes its process id to the file `marker` and hangs; once the file is there, answers at once."""
+    marker = Path(table["marker"][0])
+    if not marker.exists():
+        marker.write_text(str(os.getpid()))
+        time.sleep(600)
+    return {"pid": np.full(1, os.getpid())}
 
 
 def die(table: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,21 +44,21 @@ async def test_parcels_are_scored_and_a_bad_row_fails_alone(
     assert (info.num_pending, info.num_ack_pending) == (0, 0)
 
 
-async def test_a_killed_replica_loses_nothing(nats_server: NatsServer, router: Any, start_model: Any) -> None:
+async def test_a_killed_replica_loses_nothing(
+    nats_server: NatsServer, router: Any, start_model: Any, until: Callable[..., Any], tmp_path: Path
+) -> None:
     """SIGKILL in the middle of a parcel: another replica answers it after ack_wait."""
-    options = ("--name", "m", "--nats", nats_server.url, "--ack-wait", "500ms", "--credit", "1")
-    first = start_model("sleep", *options)
-    first.wait_ready()
-    parcel = await router.send({"x": [3.0]})
-    stream, consumer = durable_stream("e"), "m__1"
-    js = router.nc.jetstream()
-    while (await js.consumer_info(stream, consumer)).num_ack_pending != 1:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(0.01)
-    second = start_model("sleep", *options)
-    second.wait_ready()
-    first.process.send_signal(signal.SIGKILL)
+    options = ("--name", "m", "--nats", nats_server.url, "--ack-wait", "500ms")
+    replicas = [start_model("stall_once", *options) for _ in range(2)]
+    for replica in replicas:
+        replica.wait_ready()
+    marker = tmp_path / "pid"
+    parcel = await router.send({"marker": [str(marker)]})
+    await until(lambda: marker.exists() and marker.read_text())
+    victim = int(marker.read_text())
+    os.kill(victim, signal.SIGKILL)
     score = (await router.wait_scores({parcel}))[parcel]
-    assert pids(score) == {second.process.pid}
+    assert pids(score) == {replica.process.pid for replica in replicas} - {victim}
     assert score.delivery == 2
 
 
@@ -90,6 +91,25 @@ async def test_sigterm_loses_nothing(nats_server: NatsServer, router: Any, start
     assert set().union(*map(pids, scores.values())) == {first.process.pid, second.process.pid}
 
 
+async def test_a_second_sigterm_ends_at_once(
+    nats_server: NatsServer, router: Any, start_model: Any, until: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A drain that a hung model holds up can be cut short; its parcel comes to another replica."""
+    options = ("--name", "m", "--nats", nats_server.url, "--ack-wait", "500ms")
+    first = start_model("stall_once", *options)
+    first.wait_ready()
+    marker = tmp_path / "pid"
+    parcel = await router.send({"marker": [str(marker)]})
+    await until(lambda: marker.exists() and marker.read_text())
+    first.process.terminate()
+    await until(lambda: any("draining" in line for line in first.lines))
+    first.process.terminate()
+    assert await asyncio.to_thread(first.process.wait, 5) == -signal.SIGTERM
+    second = start_model("stall_once", *options)
+    second.wait_ready()
+    assert pids((await router.wait_scores({parcel}))[parcel]) == {second.process.pid}
+
+
 async def test_expired_parcels_are_skipped_by_the_brokers_clock(
     nats_server: NatsServer, router: Any, start_model: Any, until: Callable[..., Any]
 ) -> None:
@@ -109,7 +129,7 @@ async def test_expired_parcels_are_skipped_by_the_brokers_clock(
 
 async def test_a_parcel_that_kills_is_given_up(nats_server: NatsServer, router: Any, start_model: Any) -> None:
     """A row that ends the process is answered MODEL_FAILED at its last delivery; others are answered."""
-    served = start_model("die", "--name", "m", "--nats", nats_server.url, "--ack-wait", "200ms", "--replicas", "2")
+    served = start_model("die", "--name", "m", "--nats", nats_server.url, "--ack-wait", "500ms", "--replicas", "2")
     served.wait_ready()
     served.wait_ready()
     deadly = await router.send({"x": [-1.0]})

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _CLOCK_REFRESH_S = 30.0
 _CLOCK_RETRY_S = 1.0
+_FLUSH_TIMEOUT_S = 1
 
 
 class _Waiting:
@@ -70,6 +71,7 @@ class PostboxReader:
         self._queue: deque[_Waiting] = deque()
         self._scoring: list[_Waiting] = []
         self._scoring_since = 0.0
+        self._was_first_time = False
         self._arrived = asyncio.Event()
         self._offset_us = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,7 +111,7 @@ class PostboxReader:
         while self._queue:
             await _settle(self._queue.popleft().msg.nak)
         self._arrived.set()
-        await self._tasks[0]
+        await asyncio.wait(self._tasks[:1])  # what it raised is `wait_failed`'s to tell
         await end_tasks(*self._tasks[1:])
 
     def _take(self, msg: Msg) -> None:
@@ -129,22 +131,28 @@ class PostboxReader:
     def _next_batch(self) -> list[_Waiting]:
         """Takes what waits, as far as it fits in one table.
 
-        A parcel that came before may have ended a process: it is scored alone, and of several the first by
-        turns and the last by turns, so that a deadly one does not take the same others along each time.
+        A parcel that came before may have ended a process. It is scored alone, after what waits for the
+        first time; of several such the first and the last take turns, so that a deadly one does not take
+        others along each time.
         """
         again = [waiting for waiting in self._queue if waiting.delivery.number > 1]
-        if again:
+        if again and (self._was_first_time or len(again) == len(self._queue)):
+            self._was_first_time = False
             again.sort(key=lambda waiting: waiting.delivery.sequence)
             chosen = again[0] if again[0].delivery.number % 2 else again[-1]
             self._queue.remove(chosen)
             return [chosen]
+        self._was_first_time = True
         batch: list[_Waiting] = []
         rows = 0
-        while self._queue:
-            rows += self._queue[0].delivery.parcel.inputs.rows
+        for waiting in tuple(self._queue):
+            if waiting.delivery.number > 1:
+                continue
+            rows += waiting.delivery.parcel.inputs.rows
             if batch and rows > self._options.max_joined_rows:
                 break
-            batch.append(self._queue.popleft())
+            batch.append(waiting)
+            self._queue.remove(waiting)
         return batch
 
     def _delivery_of(self, msg: Msg) -> Delivery:
@@ -169,6 +177,9 @@ class PostboxReader:
 
     async def _score(self, batch: Sequence[_Waiting]) -> None:
         deliveries = [waiting.delivery for waiting in batch]
+        if deliveries[0].number > 1:
+            # It may end this process: what was answered before must have left by then.
+            await self._flush()
         replies = await self._thread.submit(partial(self._score_in_thread, deliveries))
         for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
             await self._answer(waiting, delivery, payload)
@@ -190,6 +201,12 @@ class PostboxReader:
                 # The router is told nothing; it answers by its policy. A redelivery would end the same way.
                 _log.error("score of parcel %s not published: %s", parcel.parcel_id, error)
         await _settle(waiting.msg.ack)
+
+    async def _flush(self) -> None:
+        try:
+            await self._nc.flush(_FLUSH_TIMEOUT_S)
+        except (errors.Error, TimeoutError) as error:
+            _log.debug("not flushed: %r", error)
 
     def _count(self, score: v1.ParcelScore, delivery: Delivery) -> None:
         counters = self._counters

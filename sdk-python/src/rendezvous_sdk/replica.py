@@ -204,6 +204,7 @@ def _stop_on_signals(stop: asyncio.Event, parent_fd: int | None) -> None:
         if stop.is_set():
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        _log.info("draining; a second signal ends this process at once")
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
