@@ -65,10 +65,11 @@ class Run:
     def _keep(self, key: str, measurement: Measurement) -> None:
         self.results[key] = measurement
         outcome = measurement.outcome
+        late = f", late {outcome.late}, of these decided late {outcome.decided_late}" if outcome.late else ""
         failed = f", failed: {outcome.errors}" if outcome.errors else ""
         self.console.print(
             f"{key:38} {outcome.per_s:9,.0f} requests/s, median {outcome.p50_ms:7.2f} ms, "
-            f"p99 {outcome.p99_ms:7.2f} ms{failed}"
+            f"p99 {outcome.p99_ms:7.2f} ms{late}{failed}"
         )
 
     def _leave_out(self, what: str, reason: str) -> None:

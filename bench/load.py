@@ -71,6 +71,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     max_ms: float
     late: int
     """Answers slower than `late_after_ms`."""
+    decided_late: int
+    """Answers that the router itself decided later than `late_after_ms`; the rest of `late` was lost on the way."""
     errors: dict[str, int]
     """Failed requests by gRPC status."""
     answers: dict[str, int]
@@ -104,7 +106,7 @@ class _Tally:
             return
         self.finished = now
         self.latencies_s.append(now - sent)
-        if len(self.latencies_s) % _SAMPLE_EVERY == 1:
+        if self.load.late_after_ms or len(self.latencies_s) % _SAMPLE_EVERY == 1:
             self.samples.append(reply)
 
 
@@ -187,10 +189,15 @@ def _sum_up(tally: _Tally, cpu_at_start_s: float) -> Outcome:
         p99_ms=float(p99),
         max_ms=float(slowest),
         late=int((latencies_ms > late_ms).sum()) if late_ms else 0,
+        decided_late=sum(_decided_ms(reply) > late_ms for reply in tally.samples) if late_ms else 0,
         errors=dict(tally.errors),
         answers=dict(Counter(map(_describe, tally.samples))) if tally.load.parse else {},
         client_cpu_s=time.process_time() - cpu_at_start_s,
     )
+
+
+def _decided_ms(reply: bytes) -> float:
+    return v1.ScoreReply.FromString(reply).decision.decided_after_us / 1000.0
 
 
 def _describe(reply: bytes) -> str:

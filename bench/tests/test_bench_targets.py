@@ -51,6 +51,7 @@ def make_measurement(
         p99_ms=p50_ms,
         max_ms=p50_ms,
         late=late,
+        decided_late=0,
         errors=errors or {},
         answers={},
         client_cpu_s=0.1,
