@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from rendezvous_router.nats_server import NatsServer
 
+import rendezvous  # noqa: F401 # before pytest makes a package of the folder that has the same name
+
 
 @pytest.fixture
 def nats_server(tmp_path: Path) -> Iterator[NatsServer]:

@@ -28,6 +28,7 @@ from rendezvous_proto.errors import (
 from rendezvous_proto.ids import new_id
 from rendezvous_proto.postbox import ROUTERS_BUCKET, check_name
 from rendezvous_proto.v1 import ModelInfo, ParcelScore, ScoreReply, ScoreRequest
+from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.clock import Clock
 from rendezvous_router.desk import Desk, DeskRoom
@@ -35,7 +36,7 @@ from rendezvous_router.endpoint import Endpoint, compile_endpoint
 from rendezvous_router.late import LateBook
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.options import RouterOptions
-from rendezvous_router.parcels import Request
+from rendezvous_router.parcels import OpenParcel, Request
 from rendezvous_router.postbox import Postbox
 from rendezvous_router.repeats import Repeats
 from rendezvous_router.scores import take_score
@@ -102,9 +103,7 @@ class Router:
             # Answers end in callbacks that know nothing of draining, and each ends by its deadline.
             await asyncio.sleep(0.005)
         await self._watch.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         await self._ledger.close(timeout_s=max(1.0, give_up - time.monotonic()))
         await self.postbox.close()
 
@@ -278,7 +277,11 @@ class Router:
         parcel.scores[model] = taken
         desk.take_score(taken, parcel)
         if len(parcel.scores) == len(parcel.endpoint.roles) and not parcel.undecided and parcel.is_kept:
-            del self._room.parcels[parcel.parcel_id]
+            self._close(parcel)
+
+    def _close(self, parcel: OpenParcel) -> None:
+        del self._room.parcels[parcel.parcel_id]
+        parcel.close()
 
     def _stray(self, desk: Desk, model: str, what: str) -> None:
         tally = desk.tally.model(model if model in desk.endpoint.roles else "?")
@@ -315,8 +318,8 @@ class Router:
             now = time.monotonic()
             self._late.expire(now)
             for parcel in [parcel for parcel in self._room.parcels.values() if parcel.closes_at + SWEEP_S < now]:
-                del self._room.parcels[parcel.parcel_id]
                 self._late.enter(parcel, now)
+                self._close(parcel)
 
     async def _report(self) -> None:
         bucket: KeyValue | None = None

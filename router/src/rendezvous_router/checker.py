@@ -9,12 +9,11 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from rendezvous_proto.frames import check_frame, column_width
+from rendezvous_proto.frames import RowPattern, check_frame, column_width
 from rendezvous_proto.signatures import check_signature, conform_frame
-from rendezvous_proto.v1 import ColumnSpec, DataType, Frame
+from rendezvous_proto.v1 import Column, ColumnSpec, DataType, Frame
 
 _FLOATS = {DataType.DATA_TYPE_FP16: "<f2", DataType.DATA_TYPE_FP32: "<f4", DataType.DATA_TYPE_FP64: "<f8"}
 _FP64 = struct.Struct("<d")
@@ -26,8 +25,8 @@ class AcceptedFrame:
 
     frame: Frame
     """The frame."""
-    parts: list[Any] | None
-    """Each column's values (bytes, or a repeated field), for a quick join; None where a row is missing."""
+    row: tuple[bytes, ...] | None
+    """A lone row's values for `FrameChecker.join_rows`; None for several rows, or an unusual one."""
 
 
 class FrameChecker:
@@ -42,6 +41,7 @@ class FrameChecker:
         self._columns = list(columns)
         self._what = what
         self._plan = [_plan_column(column) for column in columns]
+        self._pattern = RowPattern(columns) if columns and RowPattern.fits(columns) else None
 
     def accept(self, frame: Frame) -> AcceptedFrame:
         """Returns *frame* in the signature's order.
@@ -50,49 +50,59 @@ class FrameChecker:
             InvalidFrameError: the frame contradicts itself; names the column.
             SignatureMismatchError: it does not match the signature; names the column.
         """
-        parts = self._match(frame)
-        if parts is not None:
-            return AcceptedFrame(frame, parts)
+        if self._pattern is not None and frame.rows == 1:
+            row = self._pattern.match(frame)
+            if row is not None:
+                return AcceptedFrame(frame, row)
+        if self._matches(frame):
+            return AcceptedFrame(frame, None)
         check_frame(frame)
         if not self._columns:
             return AcceptedFrame(frame, None)
         check_signature(frame, self._columns, what=self._what)
         return AcceptedFrame(conform_frame(frame, self._columns), None)
 
-    def _match(self, frame: Frame) -> list[Any] | None:
+    def join_rows(self, rows: list[tuple[bytes, ...]]) -> Frame:
+        """Joins lone rows, as `accept` returned them, to one frame."""
+        assert self._pattern is not None, "only a pattern gives rows"
+        return self._pattern.join(rows)
+
+    def _matches(self, frame: Frame) -> bool:
         columns = frame.columns
-        plan = self._plan
         rows = frame.rows
-        if len(columns) != len(plan) or rows < 1 or not plan:
-            return None
-        parts = []
-        for column, (name, kind, shape, row_bytes, row_elements, is_valid) in zip(columns, plan, strict=True):
-            if column.name != name or column.type != kind or column.missing or column.shape != shape:
-                return None
-            if row_bytes:
-                values: Any = column.values
-                if len(values) != rows * row_bytes or column.strings or column.blobs:
-                    return None
-                if is_valid is not None and not is_valid(values):
-                    return None
-            elif kind == DataType.DATA_TYPE_STRING:
-                values = column.strings
-                if len(values) != rows * row_elements or column.values or column.blobs:
-                    return None
-            else:
-                values = column.blobs
-                if len(values) != rows * row_elements or column.values or column.strings:
-                    return None
-            parts.append(values)
-        return parts
+        if len(columns) != len(self._plan) or rows < 1 or not self._plan:
+            return False
+        return all(_column_matches(column, planned, rows) for column, planned in zip(columns, self._plan, strict=True))
 
 
-def _plan_column(
-    column: ColumnSpec,
-) -> tuple[str, int, list[int], int, int, Callable[[bytes], bool] | None]:
+@dataclass(slots=True, frozen=True)
+class _PlannedColumn:
+    name: str
+    kind: int
+    shape: list[int]
+    row_bytes: int
+    row_elements: int
+    is_valid: Callable[[bytes], bool] | None
+
+
+def _plan_column(column: ColumnSpec) -> _PlannedColumn:
     elements = math.prod(column.shape)
     row_bytes = column_width(column.type) * elements
-    return column.name, column.type, list(column.shape), row_bytes, elements, _validity_of(column, row_bytes)
+    is_valid = _validity_of(column, row_bytes)
+    return _PlannedColumn(column.name, column.type, list(column.shape), row_bytes, elements, is_valid)
+
+
+def _column_matches(column: Column, planned: _PlannedColumn, rows: int) -> bool:
+    if column.name != planned.name or column.type != planned.kind or column.missing or column.shape != planned.shape:
+        return False
+    if planned.row_bytes:
+        values = column.values
+        if len(values) != rows * planned.row_bytes or column.strings or column.blobs:
+            return False
+        return planned.is_valid is None or planned.is_valid(values)
+    is_text = planned.kind == DataType.DATA_TYPE_STRING
+    elements, others = (column.strings, column.blobs) if is_text else (column.blobs, column.strings)
+    return len(elements) == rows * planned.row_elements and not column.values and not others
 
 
 def _validity_of(column: ColumnSpec, row_bytes: int) -> Callable[[bytes], bool] | None:

@@ -7,47 +7,67 @@ from itertools import count
 from time import monotonic
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+TICK_S = 0.001
+"""Fineness of the event loop's timers: uvloop rounds delays to whole milliseconds, down as well as up.
 
-_SLACK_S = 0.0002
-"""Wakes closer together than this are served by one turn of the loop."""
+So a wake may come this much early, and no timer is set for a shorter rest: it would fire at once, and spin.
+"""
 
 
-class Clock(Generic[T]):
-    """Calls *on_wake(item, now)* when an item's moment has come.
+S = TypeVar("S")
 
-    Moments are never withdrawn: an item that needs none any more ignores its wake, which is cheaper than
-    searching the heap. Not thread-safe; belongs to one event loop. Time is
-    `time.monotonic`: uvloop's own clock counts whole milliseconds only.
+
+class Wake(Generic[S]):
+    """A planned wake. `cancel` lets go of the sleeper at once, though the moment stays in the clock until it passes."""
+
+    __slots__ = ("sleeper",)
+
+    def __init__(self, sleeper: S) -> None:
+        self.sleeper: S | None = sleeper
+
+    def cancel(self) -> None:
+        """Withdraws the wake."""
+        self.sleeper = None
+
+
+class Clock(Generic[S]):
+    """Calls *on_wake(sleeper, now)* when a sleeper's moment has come.
+
+    Not thread-safe; belongs to one event loop. Time is `time.monotonic`: uvloop's own clock counts whole milliseconds.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[T, float], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[S, float], None]) -> None:
         self._loop = loop
         self._on_wake = on_wake
-        self._heap: list[tuple[float, int, T]] = []
+        self._heap: list[tuple[float, int, Wake[S]]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
 
-    def wake_at(self, moment_s: float, item: T) -> None:
-        """Plans a wake of *item* at *moment_s* of the monotonic clock, in seconds."""
-        heapq.heappush(self._heap, (moment_s, next(self._order), item))
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def wake_at(self, moment_s: float, sleeper: S) -> Wake[S]:
+        """Plans a wake of *sleeper* at *moment_s* of the monotonic clock, in seconds."""
+        wake = Wake(sleeper)
+        heapq.heappush(self._heap, (moment_s, next(self._order), wake))
         if moment_s < self._timer_at:
             self._arm(moment_s)
+        return wake
 
     def _arm(self, moment_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = moment_s
-        self._timer = self._loop.call_later(max(0.0, moment_s - monotonic()), self._fire)
+        self._timer = self._loop.call_later(max(TICK_S, moment_s - monotonic()), self._fire)
 
     def _fire(self) -> None:
-        self._timer = None
-        self._timer_at = float("inf")
+        self._timer, self._timer_at = None, float("inf")
         now = monotonic()
         heap = self._heap
-        while heap and heap[0][0] <= now + _SLACK_S:
-            moment_s, _, item = heapq.heappop(heap)
-            self._on_wake(item, max(now, moment_s))
+        while heap and (heap[0][0] <= now + TICK_S or heap[0][2].sleeper is None):
+            moment_s, _, wake = heapq.heappop(heap)
+            if wake.sleeper is not None:
+                self._on_wake(wake.sleeper, max(now, moment_s))
         if heap and heap[0][0] < self._timer_at:
             self._arm(heap[0][0])

@@ -17,7 +17,7 @@ from rendezvous_proto.postbox import MAX_PARCEL_BYTES, input_subject
 from rendezvous_proto.v1 import ScoreReply
 
 from rendezvous_router.answers import record_of, reply_to
-from rendezvous_router.clock import Clock
+from rendezvous_router.clock import TICK_S, Clock
 from rendezvous_router.endpoint import Endpoint
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.pacing import NEVER, Pacer
@@ -78,10 +78,10 @@ class Desk:
         self._waiting_bytes += size_bytes
         self._waiting_rows += request.rows
         assert request.mailbox is not None, "a request comes with its mailbox"
-        self._room.clock.wake_at(request.mailbox.next_wake, request)
+        request.wake = self._room.clock.wake_at(request.mailbox.next_wake, request)
         now = request.accepted_at
         due = self._pacer.arrive(now, budget_s=request.deadline_at - now, unanswered=self.in_flight)
-        if due <= now or self._waiting_bytes >= SEAL_BYTES or self._waiting_rows >= SEAL_ROWS:
+        if due <= now + TICK_S / 2 or self._waiting_bytes >= SEAL_BYTES or self._waiting_rows >= SEAL_ROWS:
             self._seal()
         else:
             self._arm(due)
@@ -109,12 +109,12 @@ class Desk:
         if mailbox.decision is None:
             decision = mailbox.wake(now)
             if decision is None:
-                self._room.clock.wake_at(mailbox.next_wake, request)
+                request.wake = self._room.clock.wake_at(mailbox.next_wake, request)
                 return
             self._decide(request, decision)
         if not request.answer.done():
             if now < request.deadline_at:
-                self._room.clock.wake_at(request.deadline_at, request)
+                request.wake = self._room.clock.wake_at(request.deadline_at, request)
             else:
                 self._refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
 
@@ -124,13 +124,13 @@ class Desk:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = due
-        self._timer = self._room.loop.call_later(due - monotonic(), self._pace)
+        self._timer = self._room.loop.call_later(max(TICK_S, due - monotonic()), self._pace)
 
     def _pace(self) -> None:
         self._timer, self._timer_at = None, NEVER
         now = monotonic()
-        due = self._pacer.due(now)
-        if due <= now + 1e-5:
+        due = self._pacer.due()
+        if due <= now + TICK_S / 2:
             self._seal()
         elif due < NEVER:
             self._arm(due)
@@ -148,7 +148,7 @@ class Desk:
         parcel.undecided -= sum(
             request.mailbox is not None and request.mailbox.decision is not None for request in requests
         )
-        self._pacer.seal()
+        self._pacer.seal(now)
         self._room.parcels[parcel.parcel_id] = parcel
         acknowledged = self._room.postbox.send(input_subject(endpoint.name), payload, parcel.parcel_id)
         acknowledged.add_done_callback(partial(self._take_ack, parcel))
@@ -181,13 +181,8 @@ class Desk:
         parcel.undecided -= 1
         if not parcel.undecided:
             self._pacer.settle(decision.decided_at - parcel.sealed_at)
-            self._pace_soon()
         if parcel.is_kept:
             self._settle(request, request.reply)
-
-    def _pace_soon(self) -> None:
-        if self._waiting:
-            self._arm(self._pacer.due(monotonic()))
 
     def _refuse_unkept(self, request: Request, reason: str) -> None:
         if request.answer.done():
@@ -204,6 +199,8 @@ class Desk:
         if request.answer.done():
             return
         self.in_flight -= 1
+        if request.wake is not None:
+            request.wake.cancel()
         mailbox = request.mailbox
         if mailbox is not None and mailbox.decision is not None and request.parcel is not None:
             make_record: Callable[[], object] = partial(

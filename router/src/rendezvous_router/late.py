@@ -25,7 +25,7 @@ class LateBook:
     def enter(self, parcel: OpenParcel, now: float) -> None:
         """Remembers *parcel*'s silent models."""
         silent = parcel.endpoint.roles.keys() - parcel.scores.keys()
-        self._parcels[parcel.parcel_id] = _ClosedParcel(len(parcel.requests), set(silent), now + KEEP_S)
+        self._parcels[parcel.parcel_id] = _ClosedParcel(len(parcel.request_ids), set(silent), now + KEEP_S)
 
     def take(self, parcel_id: str, model: str) -> int | None:
         """Returns how many requests *model* answered too late; 0: it had answered before; None: unknown parcel."""

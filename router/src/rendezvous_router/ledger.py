@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from rendezvous_proto.ids import new_id
 from rendezvous_proto.postbox import MAX_PARCEL_BYTES, decision_subject
 from rendezvous_proto.v1 import DecisionBatch, DecisionRecord
+from rendezvous_sdk.tasks import end_tasks
 
 FLUSH_S = 0.1
 """How long a decision waits for company."""
@@ -51,8 +52,7 @@ class Ledger:
         """Writes what is left, for at most *timeout_s* seconds, and stops."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._flush()

@@ -3,7 +3,6 @@
 import time
 from asyncio import Future
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from rendezvous.mailbox import Mailbox
@@ -11,8 +10,6 @@ from rendezvous_proto.errors import RendezvousError
 from rendezvous_proto.frames import join_frames
 from rendezvous_proto.ids import new_id
 from rendezvous_proto.v1 import (
-    Column,
-    DataType,
     Frame,
     Parcel,
     ParcelItem,
@@ -22,6 +19,7 @@ from rendezvous_proto.v1 import (
 )
 
 from rendezvous_router.checker import AcceptedFrame
+from rendezvous_router.clock import Wake
 from rendezvous_router.endpoint import Endpoint
 
 _PROVENANCE = Provenance(component="rendezvous-router", version="0.1.0")
@@ -61,8 +59,8 @@ class Request:
     """Its parcel, from the moment it is sealed."""
     first_row: int = 0
     """Its first row in the parcel."""
-    position: int = 0
-    """Its position in the parcel."""
+    wake: "Wake[Request] | None" = None
+    """Its next planned wake."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,10 +87,12 @@ class OpenParcel:
     """Requests without a decision."""
     is_kept: bool = False
     """Whether JetStream has acknowledged it."""
-    answered_by: set[str] = field(default_factory=set)
-    """Models whose score was taken."""
     scores: dict[str, Any] = field(default_factory=dict)
     """The scores taken, by model (`scores.TakenScore`)."""
+
+    def close(self) -> None:
+        """Lets go of the requests: they refer to the parcel, and the cycle would wait for the garbage collector."""
+        self.requests = []
 
 
 def seal_parcel(endpoint: Endpoint, requests: list[Request], *, router: str, now: float) -> tuple[OpenParcel, bytes]:
@@ -114,8 +114,8 @@ def seal_parcel(endpoint: Endpoint, requests: list[Request], *, router: str, now
     )
     sealed_unix_us = time.time_ns() // 1000
     row = 0
-    for position, request in enumerate(requests):
-        request.parcel, request.first_row, request.position = parcel, row, position
+    for request in requests:
+        request.parcel, request.first_row = parcel, row
         row += request.rows
     message = Parcel(
         parcel_id=parcel.parcel_id,
@@ -151,22 +151,7 @@ def _item(request: Request, now: float, sealed_unix_us: int) -> ParcelItem:
 def _join(requests: list[Request]) -> Frame:
     if len(requests) == 1:
         return requests[0].inputs.frame
-    if any(request.inputs.parts is None for request in requests):
-        return join_frames([request.inputs.frame for request in requests])
-    return _join_parts(requests)
-
-
-def _join_parts(requests: list[Request]) -> Frame:
-    """Joins the columns without looking at values: the fast case, in which no row is missing."""
-    template = requests[0].inputs.frame
-    parts = zip(*[request.inputs.parts or () for request in requests], strict=True)
-    columns = []
-    for column, pieces in zip(template.columns, parts, strict=True):
-        name, kind, shape = column.name, column.type, column.shape
-        if kind == DataType.DATA_TYPE_STRING:
-            columns.append(Column(name=name, type=kind, shape=shape, strings=chain.from_iterable(pieces)))
-        elif kind == DataType.DATA_TYPE_BYTES:
-            columns.append(Column(name=name, type=kind, shape=shape, blobs=chain.from_iterable(pieces)))
-        else:
-            columns.append(Column(name=name, type=kind, shape=shape, values=b"".join(pieces)))
-    return Frame(rows=sum(request.rows for request in requests), columns=columns)
+    rows = [request.inputs.row for request in requests if request.inputs.row is not None]
+    if len(rows) == len(requests):
+        return requests[0].endpoint.inputs.join_rows(rows)
+    return join_frames([request.inputs.frame for request in requests])

@@ -16,6 +16,7 @@ from nats.js.kv import KeyValue
 from rendezvous.spec import EndpointSpec, SpecError, parse_spec
 from rendezvous_proto.postbox import ENDPOINTS_BUCKET
 from rendezvous_sdk.nats_connection import Connection
+from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.spec_store import SpecStore
 
@@ -58,9 +59,7 @@ class SpecWatch:
 
     async def stop(self) -> None:
         """Stops watching."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     async def _watch(self) -> None:
         assert self._bucket is not None, "start() opened it"
@@ -96,17 +95,17 @@ class SpecWatch:
                 keys = set(await self._bucket.keys())
             except NoKeysError:
                 keys = set()
-            for gone in self._known.keys() - keys:
-                del self._known[gone]
-                self._on_gone(gone)
-            for key in sorted(keys):
+            # A listing can be short for a moment; what it lacks is asked for by name before it counts as deleted.
+            for key in sorted(keys | self._known.keys()):
                 await self._read(self._bucket, key)
 
     async def _read(self, bucket: KeyValue, key: str) -> None:
         try:
             entry = await bucket.get(key)
         except NotFoundError:
-            return  # deleted since the keys were listed: the next reading tells
+            if self._known.pop(key, None) is not None:
+                self._on_gone(key)
+            return
         revision = entry.revision or 0
         if self._known.get(key) == revision:
             return

@@ -1,0 +1,1 @@
+"""Real processes for the tests across components."""

@@ -1,0 +1,141 @@
+"""A whole installation for one test: nats-server, router, models, decoy; each a real process."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from rendezvous.spec import parse_spec
+from rendezvous_proto.postbox import ENDPOINTS_BUCKET, ROUTERS_BUCKET
+from rendezvous_router.nats_server import NatsServer, find_free_port
+from rendezvous_router.spec_store import SpecStore
+
+from tests.support.processes import Process, python, script
+
+ADDRESS = re.compile(r"grpc (\S+:\d+)")
+
+ENDPOINT: dict[str, Any] = {
+    "endpoint": "sum",
+    "inputs": [{"name": "a", "type": "FP64"}, {"name": "b", "type": "INT64"}, {"name": "tag", "type": "STRING"}],
+    "outputs": [{"name": "total", "type": "FP64"}, {"name": "label", "type": "STRING"}],
+    "models": {"first": {"role": "champion"}, "second": {"role": "challenger"}, "third": {"role": "challenger"}},
+    "policy": {
+        "deadline": "2s",
+        "steps": [
+            {"until": "300ms", "take": "best", "of": ["first"]},
+            {"until": "1s", "take": "first"},
+        ],
+        "otherwise": {"total": -1.0, "label": "refer"},
+    },
+}
+
+
+class Stack:
+    """See the module's docstring. Everything it starts, `stop` ends."""
+
+    def __init__(self, folder: Path, server: NatsServer) -> None:
+        self.folder = folder
+        self.server = server
+        self.processes: list[Process] = []
+        self.router: Process | None = None
+        self.grpc_port = find_free_port()
+
+    @property
+    def address(self) -> str:
+        """Address of the front door."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    async def apply(self, spec: Mapping[str, Any]) -> int:
+        """Stores the specification of an endpoint and returns its revision."""
+        client = await nats.connect(self.server.url)
+        try:
+            store = SpecStore(client)
+            await store.ensure()
+            return await store.put(parse_spec(spec))
+        finally:
+            await client.close()
+
+    async def store_raw(self, endpoint: str, document: bytes) -> None:
+        """Writes *document* into the bucket of specifications, past all checks."""
+        client = await nats.connect(self.server.url)
+        try:
+            bucket = await client.jetstream().key_value(ENDPOINTS_BUCKET)
+            await bucket.put(endpoint, document)
+        finally:
+            await client.close()
+
+    def start_router(self, *arguments: str) -> Process:
+        """Starts a router and waits until it is ready."""
+        command = python("-m", "rendezvous_router.main", "--nats", self.server.url)
+        self.router = self._start("router", [*command, "--grpc-port", str(self.grpc_port), *arguments])
+        return self.router
+
+    def start_model(self, target: str, *arguments: str, endpoint: str = "sum", name: str | None = None) -> Process:
+        """Starts a model with `rendezvous-model serve` and waits until it is ready."""
+        name = name or target.rpartition(":")[2]
+        command = [script("rendezvous-model"), "serve", target, "--endpoint", endpoint, "--name", name]
+        return self._start(name, [*command, "--nats", self.server.url, *arguments])
+
+    def start_faulty(self, fault: str, *, name: str = "first", endpoint: str = "sum") -> Process:
+        """Starts a model that misbehaves on the wire (`tests.support.faulty`) and waits until it is ready."""
+        command = python("-m", "tests.support.faulty", self.server.url, endpoint, name, fault)
+        return self._start(name, command)
+
+    def start_decoy(self, archive: Path) -> Process:
+        """Starts the decoy."""
+        command = python("-m", "rendezvous_router.decoy", "--nats", self.server.url, "--archive", str(archive))
+        return self._start("decoy", command)
+
+    def stop(self) -> None:
+        """Ends everything, the last started first."""
+        for process in reversed(self.processes):
+            process.kill()
+
+    async def status(self) -> dict[str, Any]:
+        """Returns the status that the router last wrote."""
+        return max(await self.statuses(), key=lambda entry: entry["started_unix_us"])
+
+    async def router_pids(self) -> list[int]:
+        """Returns the process ids of the routers that report, the oldest first."""
+        entries = sorted(await self.statuses(), key=lambda entry: entry["started_unix_us"])
+        return [entry["pid"] for entry in entries]
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """Returns the status of every router that reported lately."""
+        client = await nats.connect(self.server.url)
+        try:
+            bucket = await client.jetstream().key_value(ROUTERS_BUCKET)
+            return [json.loads((await bucket.get(key)).value or b"{}") for key in await bucket.keys()]
+        finally:
+            await client.close()
+
+    async def model_counts(self, model: str, is_enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Waits until the router's counts of *model* satisfy *is_enough*, and returns them."""
+        counts: dict[str, Any] = {}
+
+        async def look() -> bool:
+            counts.update((await self.status())["endpoints"]["sum"]["models"].get(model, {}))
+            return bool(counts) and is_enough(counts)
+
+        await eventually(look, f"counts of {model}: {counts}")
+        return counts
+
+    def _start(self, name: str, command: list[str]) -> Process:
+        process = Process(command, log=self.folder / f"{name}-{len(self.processes)}.log", ready="ready")
+        self.processes.append(process)
+        process.wait_ready()
+        return process
+
+
+async def eventually(is_so: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 20.0) -> None:
+    """Waits until *is_so*; fails the test when it is not so in time."""
+    give_up = time.monotonic() + within_s
+    while not await is_so():
+        if time.monotonic() > give_up:
+            pytest.fail(f"not within {within_s:g} s: {what}")
+        await asyncio.sleep(0.05)
