@@ -10,6 +10,7 @@ from typing import Any
 
 import nats
 import pytest
+from nats.js.errors import BucketNotFoundError, NoKeysError
 from rendezvous.spec import parse_spec
 from rendezvous_proto.postbox import ENDPOINTS_BUCKET, ROUTERS_BUCKET
 from rendezvous_router.nats_server import NatsServer, find_free_port
@@ -97,8 +98,15 @@ class Stack:
             process.kill()
 
     async def status(self) -> dict[str, Any]:
-        """Returns the status that the router last wrote."""
-        return max(await self.statuses(), key=lambda entry: entry["started_unix_us"])
+        """Returns the status that the newest router last wrote; waits until one has."""
+        entries: list[dict[str, Any]] = []
+
+        async def written() -> bool:
+            entries[:] = await self.statuses()
+            return bool(entries)
+
+        await eventually(written, "a router writes its status")
+        return max(entries, key=lambda entry: entry["started_unix_us"])
 
     async def router_pids(self) -> list[int]:
         """Returns the process ids of the routers that report, the oldest first."""
@@ -111,6 +119,8 @@ class Stack:
         try:
             bucket = await client.jetstream().key_value(ROUTERS_BUCKET)
             return [json.loads((await bucket.get(key)).value or b"{}") for key in await bucket.keys()]
+        except (BucketNotFoundError, NoKeysError):
+            return []
         finally:
             await client.close()
 

@@ -259,17 +259,15 @@ class Router:
         except DecodeError:
             self._stray(desk, model, "is not a ParcelScore")
             return
-        if message.model != model or model not in desk.endpoint.roles:
-            self._stray(desk, model, "names another model than its subject, or one that the endpoint does not have")
+        if message.model != model:
+            self._stray(desk, model, "names another model than its subject")
             return
         parcel = self._room.parcels.get(message.parcel_id)
         if parcel is None:
-            late = self._late.take(message.parcel_id, model)
-            if late:
-                desk.tally.model(model).late += late
-            elif late is None:
-                self._stray(desk, model, "answers no parcel of this router")
+            self._take_late(desk, message)
             return
+        if model not in parcel.endpoint.roles:
+            return  # retired, or not applied yet: it scores along and is kept in the record, and that is no fault
         if parcel.endpoint.name != name or model in parcel.scores:
             self._stray(desk, model, "answers a parcel twice, or one of another endpoint")
             return
@@ -278,6 +276,13 @@ class Router:
         desk.take_score(taken, parcel)
         if len(parcel.scores) == len(parcel.endpoint.roles) and not parcel.undecided and parcel.is_kept:
             self._close(parcel)
+
+    def _take_late(self, desk: Desk, message: ParcelScore) -> None:
+        late = self._late.take(message.parcel_id, message.model)
+        if late:
+            desk.tally.model(message.model).late += late
+        elif late is None and message.model in desk.endpoint.roles:
+            self._stray(desk, message.model, "answers no parcel of this router")
 
     def _close(self, parcel: OpenParcel) -> None:
         del self._room.parcels[parcel.parcel_id]

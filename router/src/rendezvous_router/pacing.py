@@ -6,30 +6,35 @@ one, and worse: the events of many small parcels keep the router's loop from tak
 of it, which keeps the parcels small. So under load the *rate of parcels* is bounded, not their size. But waiting costs
 latency, and an idle endpoint must not wait at all.
 
-The controlled quantity is the interval between parcels. It follows the *crowd*, the largest number of unanswered
-requests of late (a peak that fades with `FADE_S`): one for a lone client, as many as there are clients when many
-wait for their answers, and growing when the models cannot keep up (Little's law).
+The controlled quantity is the interval between parcels::
 
-- A crowd of one is sealed at once: a lone client never waits.
-- Else parcels leave `STEP_S` apart for each further member of the crowd, up to `INTERVAL_S`;
-- further apart when parcels take long from seal to decision (a quarter of that), because a system that has fallen
-  behind needs larger parcels, not more of them;
-- never so far apart that a request waits longer than `DEADLINE_SHARE` of its time to the deadline.
+    interval = STEP * quickest * log2(crowd), at most INTERVAL_S
+    interval = max(interval, ROUND_TRIP_SHARE * round trip)
+
+- *crowd*: the largest number of unanswered requests of late (a peak that fades with `FADE_S`): one for a lone client,
+  whose requests are sealed at once; as many as there are clients when many wait for their answers.
+- *quickest*: the shortest time from seal to decision of late. It is the machine's and the models' own pace, so the
+  controller needs no calibration: a parcel costs less on a faster machine.
+- *round trip*: the mean of the same. A system that has fallen behind gets larger parcels, not more of them.
+- No request waits longer than `DEADLINE_SHARE` of its time to the deadline.
 - A full parcel (rows or bytes) leaves at once; the desk sees to that.
 
 All times are seconds of one monotonic clock.
 """
 
+import math
 from dataclasses import dataclass
 
-STEP_S = 0.0005
-"""Interval for each member of the crowd beyond the first."""
-INTERVAL_S = 0.004
-"""Longest interval while parcels are quick. Measured: 4 ms gives the best throughput on two cores (ADR 0001)."""
+STEP = 1.6
+"""Interval for each doubling of the crowd, in quickest round trips. Measured (ADR 0001)."""
+INTERVAL_S = 0.02
+"""Longest interval while parcels are quick."""
 ROUND_TRIP_SHARE = 0.25
-"""Interval as a share of the parcels' round trips, where that is longer."""
+"""Interval as a share of the mean round trip, where that is longer."""
 ROUND_TRIP_WEIGHT = 0.2
 """Weight of the newest parcel in the moving mean of the round trips."""
+QUICKEST_DRIFT = 1.005
+"""Factor by which the remembered quickest round trip is forgotten, parcel by parcel."""
 DEADLINE_SHARE = 0.1
 """Longest wait in any case, as a share of the request's time to its deadline."""
 FADE_S = 0.05
@@ -50,6 +55,8 @@ class Pacer:
     """Peak of the unanswered requests, fading."""
     round_trip_s: float = 0.0
     """Moving mean of the time from a parcel's seal to its last decision."""
+    quickest_s: float = NEVER
+    """Shortest such time of late."""
     _crowd_at: float = 0.0
     _sealed_at: float = -NEVER
     _cap_at: float = NEVER
@@ -83,9 +90,10 @@ class Pacer:
 
     def interval_s(self) -> float:
         """Returns the present interval between parcels, seconds."""
-        if self.crowd < LONE:
+        if self.crowd < LONE or self.quickest_s == NEVER:
             return 0.0
-        return max(min(INTERVAL_S, STEP_S * (self.crowd - 1)), ROUND_TRIP_SHARE * self.round_trip_s)
+        interval_s = min(INTERVAL_S, STEP * self.quickest_s * math.log2(self.crowd))
+        return max(interval_s, ROUND_TRIP_SHARE * self.round_trip_s)
 
     def seal(self, now: float) -> None:
         """Takes note that all waiting requests were sealed in one parcel and sent."""
@@ -95,3 +103,4 @@ class Pacer:
     def settle(self, round_trip_s: float) -> None:
         """Takes note that one parcel is decided for all its requests, *round_trip_s* seconds after its seal."""
         self.round_trip_s += ROUND_TRIP_WEIGHT * (round_trip_s - self.round_trip_s)
+        self.quickest_s = min(round_trip_s, self.quickest_s * QUICKEST_DRIFT)
