@@ -132,7 +132,7 @@ class Stack:
             counts.update((await self.status())["endpoints"]["sum"]["models"].get(model, {}))
             return bool(counts) and is_enough(counts)
 
-        await eventually(look, f"counts of {model}: {counts}")
+        await eventually(look, f"the counts of {model}")
         return counts
 
     def _start(self, name: str, command: list[str]) -> Process:

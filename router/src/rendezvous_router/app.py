@@ -269,6 +269,8 @@ class Router:
         if model not in parcel.endpoint.roles:
             return  # retired, or not applied yet: it scores along and is kept in the record, and that is no fault
         if parcel.endpoint.name != name or model in parcel.scores:
+            if message.delivery > 1:
+                return  # a parcel delivered again is scored again, as the protocol has it
             self._stray(desk, model, "answers a parcel twice, or one of another endpoint")
             return
         taken = take_score(message, parcel, now)
@@ -281,7 +283,7 @@ class Router:
         late = self._late.take(message.parcel_id, message.model)
         if late:
             desk.tally.model(message.model).late += late
-        elif late is None and message.model in desk.endpoint.roles:
+        elif late is None and message.delivery <= 1 and message.model in desk.endpoint.roles:
             self._stray(desk, message.model, "answers no parcel of this router")
 
     def _close(self, parcel: OpenParcel) -> None:

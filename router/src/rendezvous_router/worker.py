@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
-from contextlib import suppress
 
 import uvloop
+from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.app import Router
 from rendezvous_router.door import Door
@@ -45,10 +46,9 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     print(f"ready: router {router.router_id}, grpc {router.grpc_address}", flush=True)
     _tame_garbage_collector()
     health = asyncio.create_task(_report_health(router, door))
+    parent = asyncio.create_task(_follow_parent(stop)) if reuse_port else None
     await stopping
-    health.cancel()
-    with suppress(asyncio.CancelledError):
-        await health
+    await end_tasks(health, parent)
     router.is_draining = True
     closing = asyncio.create_task(door.close(options.drain_s))
     await router.drain()
@@ -71,6 +71,15 @@ def _ask_to_stop(stop: asyncio.Event, number: signal.Signals) -> None:
     if stop.is_set():
         _log.warning("second signal (%s): ending at once", number.name)
         sys.exit(128 + number)
+    stop.set()
+
+
+async def _follow_parent(stop: asyncio.Event) -> None:
+    """Ends this worker when the process that started it is gone: nobody else would."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 # the system tells nobody of a parent's death
+        await asyncio.sleep(HEALTH_S)
+    _log.warning("the parent process is gone: this worker drains and ends")
     stop.set()
 
 
