@@ -54,7 +54,7 @@ CREDIT: dict[str, Any] = {
         },
     },
     "limits": {"max_rows": 100},
-    "postbox": {"ack_wait": "500ms", "max_age": "30d"},
+    "postbox": {"max_age": "30d"},
 }
 REMOVED = object()
 
@@ -82,7 +82,7 @@ def test_specification_survives_a_round_trip() -> None:
     assert parse_spec(json.loads(json.dumps(document))) == spec
     assert document["policy"] == CREDIT["policy"]
     assert spec.eligible_models() == ["boosted", "logit", "tree"]
-    assert (spec.policy.deadline_s, spec.postbox.ack_wait_s, spec.postbox.max_age_s) == (0.1, 0.5, 2592000.0)
+    assert (spec.policy.deadline_s, spec.postbox.max_age_s) == (0.1, 2592000.0)
     assert [step.until_s for step in spec.policy.steps] == [0.03, 0.08, 0.095]
 
 
@@ -100,7 +100,7 @@ def test_defaults_fill_what_is_not_said() -> None:
     assert [step.take for step in spec.policy.steps] == ["best"]
     assert spec.policy.otherwise == "error"
     assert (spec.limits.max_rows, spec.limits.max_bytes, spec.limits.max_in_flight) == (10_000, 921_600, 4096)
-    assert (spec.postbox.ack_wait, spec.postbox.replicas, spec.models["m"].role) == ("1s", 1, "challenger")
+    assert (spec.postbox.replicas, spec.models["m"].role) == (1, "challenger")
 
 
 def step(**fields: Any) -> list[dict[str, Any]]:
@@ -211,8 +211,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("limits/max_in_flight", -1, "limits.max_in_flight: -1 is less than 1"),
     ("limits/max_row", 1, "limits.max_row: unknown key, did you mean 'max_rows'?"),
     ("limits/max_rows", "many", "limits.max_rows: expected a whole number, found 'many'"),
-    ("postbox/ack_wait", "0s", "postbox.ack_wait: 0s is not above 0s"),
-    ("postbox/ack_wait", 1, "postbox.ack_wait: expected text, found 1; a duration needs its unit: '1ms'"),
+    ("postbox/max_age", 1, "postbox.max_age: expected text, found 1; a duration needs its unit: '1ms'"),
     ("postbox/replicas", 6, "postbox.replicas: 6 is not between 1 and 5"),
     ("postbox/max_bytes", 0, "postbox.max_bytes: 0 is neither above 0 nor -1"),
     ("postbox/max_age", "36501d", "postbox.max_age: 36501d is more than the limit of 3.1536e+09s"),

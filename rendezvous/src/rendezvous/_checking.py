@@ -126,7 +126,6 @@ def _check_limits(spec: EndpointSpec, problems: Problems) -> None:
 
 def _check_postbox(spec: EndpointSpec, problems: Problems) -> None:
     postbox = spec.postbox
-    check_duration("postbox.ack_wait", postbox.ack_wait, problems, above_s=0.0, most_s=3600.0)
     check_duration("postbox.max_age", postbox.max_age, problems, most_s=MAX_AGE_S)
     if not 1 <= postbox.replicas <= 5:
         problems.add("postbox.replicas", f"{postbox.replicas} is not between 1 and 5")

@@ -135,17 +135,9 @@ class LimitsSpec(_Part, frozen=True):
 class PostboxSpec(_Part, frozen=True):
     """How the endpoint's streams are kept."""
 
-    ack_wait: Annotated[
-        Duration, Meta(description="Time after which an unacknowledged parcel goes to another replica.")
-    ] = "1s"
     replicas: Annotated[int, Meta(ge=1, le=5, description="Servers of the cluster that keep the streams.")] = 1
     max_bytes: Annotated[int, Meta(ge=-1, description="Bytes each stream may take; -1: no limit.")] = -1
     max_age: Annotated[Duration, Meta(description="Age at which messages are dropped; 0s: never.")] = "0s"
-
-    @property
-    def ack_wait_s(self) -> float:
-        """`ack_wait` in seconds."""
-        return parse_duration(self.ack_wait)
 
     @property
     def max_age_s(self) -> float:

@@ -199,15 +199,14 @@ class Router:
 
     def _budget_s(self, endpoint: Endpoint, remaining_s: float | None) -> float:
         budget_s = endpoint.policy.deadline_s
-        if remaining_s is None:
-            return budget_s
-        if remaining_s <= 0:
+        if remaining_s is not None and remaining_s <= 0:
             raise ExpiredError(
                 f"the deadline had passed {-remaining_s * 1e3:.0f} ms before the request arrived: allow more time",
                 {"remaining_ms": round(remaining_s * 1e3)},
             )
-        margin_s = min(self.options.answer_margin_ms / 1e3, remaining_s / 10)
-        return min(budget_s, remaining_s - margin_s)
+        if remaining_s is not None:
+            budget_s = min(budget_s, remaining_s)
+        return budget_s - min(self.options.answer_margin_ms / 1e3, budget_s / 10)
 
     def _new_answer(self) -> "asyncio.Future[ScoreReply]":
         answer: asyncio.Future[ScoreReply] = self._loop.create_future()

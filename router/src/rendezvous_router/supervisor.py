@@ -97,7 +97,7 @@ class Supervisor:
         self,
         *,
         logs: Path,
-        grace_s: float = 10.0,
+        grace_s: float = 18.0,
         restarts: Restarts | None = None,
         on_event: Callable[[ChildEvent], None] | None = None,
     ) -> None:
