@@ -35,14 +35,14 @@ class Load:
         self.refused_after_s: list[float] = []
         self.latest_s = 0.0
         self._stack = stack
-        self._clients = clients
+        self.clients = clients
         self._stop = asyncio.Event()
         self._count = 0
 
     async def run(self) -> None:
         """Asks until `stop`."""
         async with Caller(self._stack.address) as caller:
-            await asyncio.gather(*[self._ask(caller) for _ in range(self._clients)])
+            await asyncio.gather(*[self._ask(caller) for _ in range(self.clients)])
 
     def stop(self) -> None:
         """Lets the clients end after their present request."""
@@ -138,7 +138,9 @@ async def test_a_killed_nats_server_loses_nothing_that_was_answered(stack: Stack
     await load.answers(100)
     load.stop()
     await running
-    assert set(load.refused) == {"UnavailableError"}
+    # What was kept just before the kill may lose its score with the server, and ends at its deadline.
+    assert set(load.refused) <= {"UnavailableError", "NoAnswerError"}
+    assert load.refused["NoAnswerError"] <= 2 * load.clients
     assert sorted(load.refused_after_s)[len(load.refused_after_s) // 2] < 0.1, "refused at once, not at the deadline"
 
     client = await nats.connect(stack.server.url)
