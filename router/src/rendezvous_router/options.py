@@ -24,8 +24,8 @@ class RouterOptions:
     max_message_bytes: int = 4 << 20
     """Largest gRPC message received; larger ones never reach our own, friendlier check of an endpoint's limit."""
     answer_margin_ms: float = 5.0
-    """Time kept back from the policy's and the client's deadline, so that the answer is with the client by then; at most
-    a tenth of it."""
+    """Time kept back from the deadline, the policy's or the client's, so that the answer is with the client by then;
+    at most a tenth of it."""
     repeat_window_s: float = 120.0
     """How long an answer is kept for a retry with the same request id."""
     repeat_entries: int = 16384
