@@ -106,16 +106,18 @@ def _cut_scores(message: ParcelScore, parcel: OpenParcel) -> list[Score]:
     source = frame if checked is None else checked
     decoded = _DecodedOutputs(source)
     scores, row = [], 0
+    failure: Failure | None
     for index, rows in enumerate(parcel.request_rows):
         error = failures.get(index)
         if error is not None:
-            scores.append(Score(model, version, None, Failure(error.code, error.message)))
+            failure = Failure(error.code, error.message)
+            scores.append(Score(model, version, None, failure, items[index].request_id))
             continue
         if items[index].rows != rows:
             raise InvalidOutputError(f"model {model} answered {items[index].rows} rows for a request of {rows}")
         columns = ItemColumns(source, decoded.column, row, rows)
         failure = bad_rows.failure_of(columns) if bad_rows is not None else None
-        scores.append(Score(model, version, None if failure else columns, failure))
+        scores.append(Score(model, version, None if failure else columns, failure, items[index].request_id))
         row += rows
     return scores
 
