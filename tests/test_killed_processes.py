@@ -33,6 +33,7 @@ class Load:
         self.answered: dict[str, str] = {}
         self.refused: Counter[str] = Counter()
         self.refused_after_s: list[float] = []
+        self.messages: set[str] = set()
         self.latest_s = 0.0
         self._stack = stack
         self.clients = clients
@@ -67,6 +68,7 @@ class Load:
                 self.answered[request_id] = reply.model
             except RendezvousError as error:
                 self.refused[type(error).__name__] += 1
+                self.messages.add(f"{type(error).__name__}: {error.message} {error.attributes}")
                 self.refused_after_s.append(time.monotonic() - sent_at)
                 await asyncio.sleep(0.02)  # a refused client does not hammer
             self.latest_s = max(self.latest_s, time.monotonic() - sent_at)
@@ -176,7 +178,7 @@ async def test_sigterm_answers_what_was_accepted_and_refuses_the_rest(stack: Sta
     await running
     assert exit_code == 0
     assert len(load.answered) >= accepted_before
-    assert set(load.refused) == {"UnavailableError"}
+    assert set(load.refused) == {"UnavailableError"}, load.messages
 
 
 async def test_two_workers_share_the_port_and_a_dead_one_is_replaced(stack: Stack) -> None:

@@ -18,6 +18,8 @@ _BY_STATUS: dict[grpc.StatusCode, ErrorCode] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ErrorCode.NO_ANSWER,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ErrorCode.OVERLOADED,
     grpc.StatusCode.UNAVAILABLE: ErrorCode.UNAVAILABLE,
+    # A server that shuts down cancels what reached it but had not been taken in: as good as not reached.
+    grpc.StatusCode.CANCELLED: ErrorCode.UNAVAILABLE,
     grpc.StatusCode.UNAUTHENTICATED: ErrorCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED: ErrorCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED: ErrorCode.UNIMPLEMENTED,
