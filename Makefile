@@ -57,6 +57,7 @@ check: $(READY) $(BUF) ## Format, lint, types, protocol lint, generated files up
 	$(BUF) breaking proto --against ".git#ref=$$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse HEAD),subdir=proto"
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python proto/document.py --check
+	$(BIN)/python rendezvous/generate.py --check
 
 .PHONY: format
 format: $(READY) ## Format the code
@@ -64,9 +65,10 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 
 .PHONY: proto
-proto: $(READY) ## Generate the Python messages, and the tables of docs/protocol.md
+proto: $(READY) ## Generate the Python messages, the schema and the tables of the docs
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/document.py
+	$(BIN)/python rendezvous/generate.py
 
 .PHONY: bench
 bench: $(READY) ## Measure against a bare echo, direct calls, a fan-out and MLServer (about 15 minutes)
