@@ -211,3 +211,18 @@ async def test_two_workers_share_the_port_and_a_dead_one_is_replaced(stack: Stac
 def test_unavailable_is_retryable() -> None:
     """What clients see while something is down may be retried with the same request id."""
     assert UnavailableError("").retryable
+
+
+async def test_sigterm_without_a_nats_server_ends_the_router(stack: Stack) -> None:
+    """A router whose postbox is gone, with decisions still to be written, ends within its drain time."""
+    await stack.apply(ALONE)
+    router = stack.start_router("--drain-s", "3")
+    stack.start_model("tests.support.models:steady")
+    load = Load(stack, clients=16)
+    running = asyncio.create_task(load.run())
+    await load.answers(100)
+    stack.server.kill()
+    exit_code = await asyncio.to_thread(router.stop)
+    load.stop()
+    await running
+    assert exit_code == 0
