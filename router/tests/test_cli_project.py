@@ -82,6 +82,7 @@ def test_programs_are_found_beside_this_python() -> None:
     beside = Path(sys.executable)
     assert find_command(["rendezvous-model", "serve"]) == [str(beside.with_name("rendezvous-model")), "serve"]
     assert find_command(["python", "-V"]) == [sys.executable, "-V"]
+    assert find_command([sys.executable, "-V"]) == [sys.executable, "-V"]
     with pytest.raises(ProjectError, match="program 'no-such-program' is neither beside"):
         find_command(["no-such-program"])
 

@@ -144,7 +144,7 @@ def find_command(arguments: list[str]) -> list[str]:
     program = arguments[0]
     if program in ("python", "python3"):
         return [sys.executable, *arguments[1:]]
-    beside = Path(sys.executable).with_name(program)
+    beside = Path(sys.executable).parent / program  # a program given by its whole path stands for itself
     found = str(beside) if beside.is_file() and os.access(beside, os.X_OK) else shutil.which(program)
     if found is None:
         raise ProjectError(f"program {program!r} is neither beside {sys.executable} nor on PATH: install it")
