@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,11 +28,11 @@ async def test_the_clock_wakes_in_order_and_lets_go_of_the_cancelled() -> None:
         if name == "last":
             done.set()
 
-    clock: Clock[str] = Clock(asyncio.get_running_loop(), wake)
+    clock = Clock(asyncio.get_running_loop())
     start = time.monotonic()
-    clock.wake_at(start + 0.06, "last")
-    clock.wake_at(start + 0.02, "first")
-    clock.wake_at(start + 0.03, "never").cancel()
+    clock.wake_at(start + 0.06, partial(wake, "last"))
+    clock.wake_at(start + 0.02, partial(wake, "first"))
+    clock.wake_at(start + 0.03, partial(wake, "never")).cancel()
     await asyncio.wait_for(done.wait(), 5)
     assert [name for name, _ in woken] == ["first", "last"]
     assert woken[0][1] >= start + 0.02 - TICK_S

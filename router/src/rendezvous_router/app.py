@@ -26,7 +26,7 @@ from rendezvous_proto.errors import (
     UnknownModelError,
 )
 from rendezvous_proto.ids import new_id
-from rendezvous_proto.postbox import ROUTERS_BUCKET, check_name
+from rendezvous_proto.postbox import ROUTERS_BUCKET, ROUTERS_REFRESH_S, ROUTERS_TTL_S, check_name
 from rendezvous_proto.v1 import ModelInfo, ParcelScore, ScoreReply, ScoreRequest
 from rendezvous_sdk.tasks import end_tasks
 
@@ -43,10 +43,6 @@ from rendezvous_router.scores import take_score
 from rendezvous_router.spec_watch import SpecWatch
 from rendezvous_router.streams import ensure_streams
 
-STATUS_S = 1.0
-"""How often the router writes its status."""
-STATUS_TTL_S = 15.0
-"""How long a status outlives its router."""
 SWEEP_S = 0.25
 """How often parcels past their deadline are moved from the desks to the book of late scores."""
 CONTEXT_ENTRIES = 64
@@ -66,9 +62,8 @@ class Router:
         self.in_flight = 0
         self._loop = asyncio.get_running_loop()
         self._ledger = Ledger(postbox.write)
-        self._room = DeskRoom(self._loop, Clock(self._loop, self._wake), postbox, self._ledger)
+        self._room = DeskRoom(self._loop, Clock(self._loop), postbox, self._ledger)
         self._desks: dict[str, Desk] = {}
-        self._gone: list[Desk] = []
         self._repeats = Repeats(window_s=options.repeat_window_s, entries=options.repeat_entries)
         self._late = LateBook()
         self._watch = SpecWatch(postbox.client, on_spec=self._adopt, on_gone=self._abandon)
@@ -295,13 +290,6 @@ class Router:
         if tally.stray & (tally.stray - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood must not flood the log
             _log.warning("endpoint %s, model %s: a score %s (%d so far)", desk.endpoint.name, model, what, tally.stray)
 
-    def _wake(self, request: Request, now: float) -> None:
-        desk = self._desks.get(request.endpoint.name)
-        if desk is None:
-            desk = next((gone for gone in self._gone if gone.endpoint.name == request.endpoint.name), None)
-        if desk is not None:
-            desk.wake(request, now)
-
     async def _adopt(self, spec: EndpointSpec, revision: int) -> None:
         await ensure_streams(self.postbox.client, spec)
         endpoint = compile_endpoint(spec, revision)
@@ -313,9 +301,8 @@ class Router:
         _log.info("endpoint %s: revision %d in force", spec.endpoint, revision)
 
     def _abandon(self, name: str) -> None:
-        desk = self._desks.pop(name, None)
-        if desk is not None:
-            self._gone.append(desk)
+        # What the desk has accepted it answers all the same: its requests' wakes and answers lead to it.
+        if self._desks.pop(name, None) is not None:
             _log.info("endpoint %s: deleted", name)
 
     async def _sweep(self) -> None:
@@ -335,7 +322,7 @@ class Router:
                 await bucket.put(self.router_id, msgspec.json.encode(self.status()))
             except (NatsError, OSError, TimeoutError) as error:
                 _log.debug("status not written: %s", error)
-            await asyncio.sleep(STATUS_S)
+            await asyncio.sleep(ROUTERS_REFRESH_S)
 
     def status(self) -> dict[str, object]:
         """Returns what the router writes about itself (docs/protocol.md, bucket `rv_routers`)."""
@@ -369,7 +356,7 @@ async def _open_status_bucket(postbox: Postbox) -> KeyValue:
     try:
         return await js.key_value(ROUTERS_BUCKET)
     except BucketNotFoundError:
-        return await js.create_key_value(KeyValueConfig(bucket=ROUTERS_BUCKET, ttl=STATUS_TTL_S, history=1))
+        return await js.create_key_value(KeyValueConfig(bucket=ROUTERS_BUCKET, ttl=ROUTERS_TTL_S, history=1))
 
 
 def _check_size(message: ScoreRequest, spec: EndpointSpec, size_bytes: int) -> None:

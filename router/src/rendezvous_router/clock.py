@@ -5,7 +5,6 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 from time import monotonic
-from typing import Generic, TypeVar
 
 TICK_S = 0.001
 """Fineness of the event loop's timers: uvloop rounds delays to whole milliseconds, down as well as up.
@@ -14,32 +13,32 @@ So a wake may come this much early, and no timer is set for a shorter rest: it w
 """
 
 
-S = TypeVar("S")
+Sleeper = Callable[[float], None]
+"""What is woken: called with the time, or with its moment where that is a little later."""
 
 
-class Wake(Generic[S]):
+class Wake:
     """A planned wake. `cancel` lets go of the sleeper at once, though the moment stays in the clock until it passes."""
 
     __slots__ = ("sleeper",)
 
-    def __init__(self, sleeper: S) -> None:
-        self.sleeper: S | None = sleeper
+    def __init__(self, sleeper: Sleeper) -> None:
+        self.sleeper: Sleeper | None = sleeper
 
     def cancel(self) -> None:
         """Withdraws the wake."""
         self.sleeper = None
 
 
-class Clock(Generic[S]):
-    """Calls *on_wake(sleeper, now)* when a sleeper's moment has come.
+class Clock:
+    """Calls each sleeper when its moment has come.
 
     Not thread-safe; belongs to one event loop. Time is `time.monotonic`: uvloop's own clock counts whole milliseconds.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[S, float], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._on_wake = on_wake
-        self._heap: list[tuple[float, int, Wake[S]]] = []
+        self._heap: list[tuple[float, int, Wake]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -47,7 +46,7 @@ class Clock(Generic[S]):
     def __len__(self) -> int:
         return len(self._heap)
 
-    def wake_at(self, moment_s: float, sleeper: S) -> Wake[S]:
+    def wake_at(self, moment_s: float, sleeper: Sleeper) -> Wake:
         """Plans a wake of *sleeper* at *moment_s* of the monotonic clock, in seconds."""
         wake = Wake(sleeper)
         heapq.heappush(self._heap, (moment_s, next(self._order), wake))
@@ -68,6 +67,6 @@ class Clock(Generic[S]):
         while heap and (heap[0][0] <= now + TICK_S or heap[0][2].sleeper is None):
             moment_s, _, wake = heapq.heappop(heap)
             if wake.sleeper is not None:
-                self._on_wake(wake.sleeper, max(now, moment_s))
+                wake.sleeper(max(now, moment_s))
         if heap and heap[0][0] < self._timer_at:
             self._arm(heap[0][0])

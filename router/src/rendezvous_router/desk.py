@@ -38,7 +38,7 @@ class DeskRoom:
 
     loop: asyncio.AbstractEventLoop
     """The event loop."""
-    clock: Clock[Request]
+    clock: Clock
     """Wakes mailboxes."""
     postbox: Postbox
     """Takes parcels."""
@@ -78,7 +78,7 @@ class Desk:
         self._waiting_bytes += size_bytes
         self._waiting_rows += request.rows
         assert request.mailbox is not None, "a request comes with its mailbox"
-        request.wake = self._room.clock.wake_at(request.mailbox.next_wake, request)
+        request.wake = self._room.clock.wake_at(request.mailbox.next_wake, partial(self.wake, request))
         now = request.accepted_at
         due = self._pacer.arrive(now, budget_s=request.deadline_at - now, unanswered=self.in_flight)
         if due <= now + TICK_S / 2 or self._waiting_bytes >= SEAL_BYTES or self._waiting_rows >= SEAL_ROWS:
@@ -109,12 +109,12 @@ class Desk:
         if mailbox.decision is None:
             decision = mailbox.wake(now)
             if decision is None:
-                request.wake = self._room.clock.wake_at(mailbox.next_wake, request)
+                request.wake = self._room.clock.wake_at(mailbox.next_wake, partial(self.wake, request))
                 return
             self._decide(request, decision)
         if not request.answer.done():
             if now < request.deadline_at:
-                request.wake = self._room.clock.wake_at(request.deadline_at, request)
+                request.wake = self._room.clock.wake_at(request.deadline_at, partial(self.wake, request))
             else:
                 self._refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
 

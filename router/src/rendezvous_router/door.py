@@ -13,7 +13,6 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from rendezvous_proto.errors import (
-    ERROR_METADATA_KEY,
     InternalError,
     InvalidFrameError,
     InvalidRequestError,
@@ -21,6 +20,7 @@ from rendezvous_proto.errors import (
 )
 from rendezvous_proto.frames import diagnose_bad_utf8
 from rendezvous_proto.v1 import DescribeRequest, ScoreReply, ScoreRequest
+from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 
 from rendezvous_router.app import Router
 
@@ -32,7 +32,6 @@ KEEPALIVE_MIN_MS = 10_000
 """Clients may ping an idle connection this often without being sent away."""
 
 _log = logging.getLogger(__name__)
-_STATUS = {status.name: status for status in grpc.StatusCode}
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -252,7 +251,7 @@ def _error_reply(request_id: str, error: RendezvousError) -> ScoreReply:
 
 async def _abort(context: Context, error: RendezvousError) -> None:
     await context.abort(
-        _STATUS[error.facts.grpc_status],
+        status_of(error),
         error.message,
-        trailing_metadata=((ERROR_METADATA_KEY, error.to_proto().SerializeToString()),),
+        trailing_metadata=trailing_metadata(error),
     )

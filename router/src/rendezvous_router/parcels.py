@@ -59,7 +59,7 @@ class Request:
     """Its parcel, from the moment it is sealed."""
     first_row: int = 0
     """Its first row in the parcel."""
-    wake: "Wake[Request] | None" = None
+    wake: Wake | None = None
     """Its next planned wake."""
 
 
