@@ -81,11 +81,13 @@ class ParcelScore(_message.Message):
     def __init__(self, parcel_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., replica: _Optional[str] = ..., items: _Optional[_Iterable[_Union[ItemScore, _Mapping]]] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., timing: _Optional[_Union[_score_pb2.Timing, _Mapping]] = ..., parcel_sequence: _Optional[int] = ..., delivery: _Optional[int] = ...) -> None: ...
 
 class ItemScore(_message.Message):
-    __slots__ = ("request_id", "rows", "error")
+    __slots__ = ("request_id", "rows", "error", "traceparent")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     rows: int
     error: _error_pb2.Error
-    def __init__(self, request_id: _Optional[str] = ..., rows: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, request_id: _Optional[str] = ..., rows: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...

@@ -28,7 +28,7 @@ from rendezvous_proto.v1 import frame_pb2 as rendezvous_dot_v1_dot_frame__pb2
 from rendezvous_proto.v1 import model_pb2 as rendezvous_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rendezvous/v1/score.proto\x12\rrendezvous.v1\x1a\x1crendezvous/v1/decision.proto\x1a\x19rendezvous/v1/error.proto\x1a\x19rendezvous/v1/frame.proto\x1a\x19rendezvous/v1/model.proto\"#\n\x0f\x44\x65scribeRequest\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\"H\n\x0b\x44iagnostics\x12\x0f\n\x07\x65xplain\x18\x01 \x01(\x08\x12\x13\n\x0b\x66orce_model\x18\x02 \x01(\t\x12\x13\n\x0b\x66orce_trace\x18\x03 \x01(\x08\"0\n\nProvenance\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xa5\x02\n\x0cScoreRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12$\n\x06inputs\x18\x03 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12\x39\n\x07\x63ontext\x18\x04 \x03(\x0b\x32(.rendezvous.v1.ScoreRequest.ContextEntry\x12/\n\x0b\x64iagnostics\x18\x05 \x01(\x0b\x32\x1a.rendezvous.v1.Diagnostics\x12-\n\nprovenance\x18\x06 \x03(\x0b\x32\x19.rendezvous.v1.Provenance\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x06Timing\x12\x18\n\x10received_unix_us\x18\x01 \x01(\x03\x12\x17\n\x0fstarted_unix_us\x18\x02 \x01(\x03\x12\x18\n\x10\x66inished_unix_us\x18\x03 \x01(\x03\"\x9f\x01\n\nModelScore\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x07outputs\x18\x03 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12%\n\x06timing\x18\x05 \x01(\x0b\x32\x15.rendezvous.v1.Timing\"\x89\x02\n\nScoreReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12%\n\x07outputs\x18\x04 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12%\n\x06timing\x18\x06 \x01(\x0b\x32\x15.rendezvous.v1.Timing\x12)\n\x08\x64\x65\x63ision\x18\x07 \x01(\x0b\x32\x17.rendezvous.v1.Decision\x12)\n\x06scores\x18\x08 \x03(\x0b\x32\x19.rendezvous.v1.ModelScore2\xd9\x01\n\x05Score\x12\x44\n\x08\x44\x65scribe\x12\x1e.rendezvous.v1.DescribeRequest\x1a\x18.rendezvous.v1.ModelInfo\x12?\n\x05Score\x12\x1b.rendezvous.v1.ScoreRequest\x1a\x19.rendezvous.v1.ScoreReply\x12I\n\x0bScoreStream\x12\x1b.rendezvous.v1.ScoreRequest\x1a\x19.rendezvous.v1.ScoreReply(\x01\x30\x01\x42\x14\n\x10io.rendezvous.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rendezvous/v1/score.proto\x12\rrendezvous.v1\x1a\x1crendezvous/v1/decision.proto\x1a\x19rendezvous/v1/error.proto\x1a\x19rendezvous/v1/frame.proto\x1a\x19rendezvous/v1/model.proto\"#\n\x0f\x44\x65scribeRequest\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\"H\n\x0b\x44iagnostics\x12\x0f\n\x07\x65xplain\x18\x01 \x01(\x08\x12\x13\n\x0b\x66orce_model\x18\x02 \x01(\t\x12\x13\n\x0b\x66orce_trace\x18\x03 \x01(\x08\"0\n\nProvenance\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xce\x02\n\x0cScoreRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12$\n\x06inputs\x18\x03 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12\x39\n\x07\x63ontext\x18\x04 \x03(\x0b\x32(.rendezvous.v1.ScoreRequest.ContextEntry\x12/\n\x0b\x64iagnostics\x18\x05 \x01(\x0b\x32\x1a.rendezvous.v1.Diagnostics\x12-\n\nprovenance\x18\x06 \x03(\x0b\x32\x19.rendezvous.v1.Provenance\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12\x12\n\ntracestate\x18\x08 \x01(\t\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x06Timing\x12\x18\n\x10received_unix_us\x18\x01 \x01(\x03\x12\x17\n\x0fstarted_unix_us\x18\x02 \x01(\x03\x12\x18\n\x10\x66inished_unix_us\x18\x03 \x01(\x03\"\x9f\x01\n\nModelScore\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x07outputs\x18\x03 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12%\n\x06timing\x18\x05 \x01(\x0b\x32\x15.rendezvous.v1.Timing\"\x9e\x02\n\nScoreReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12%\n\x07outputs\x18\x04 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12%\n\x06timing\x18\x06 \x01(\x0b\x32\x15.rendezvous.v1.Timing\x12)\n\x08\x64\x65\x63ision\x18\x07 \x01(\x0b\x32\x17.rendezvous.v1.Decision\x12)\n\x06scores\x18\x08 \x03(\x0b\x32\x19.rendezvous.v1.ModelScore\x12\x13\n\x0btraceparent\x18\t \x01(\t2\xd9\x01\n\x05Score\x12\x44\n\x08\x44\x65scribe\x12\x1e.rendezvous.v1.DescribeRequest\x1a\x18.rendezvous.v1.ModelInfo\x12?\n\x05Score\x12\x1b.rendezvous.v1.ScoreRequest\x1a\x19.rendezvous.v1.ScoreReply\x12I\n\x0bScoreStream\x12\x1b.rendezvous.v1.ScoreRequest\x1a\x19.rendezvous.v1.ScoreReply(\x01\x30\x01\x42\x14\n\x10io.rendezvous.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,15 +45,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVENANCE']._serialized_start=266
   _globals['_PROVENANCE']._serialized_end=314
   _globals['_SCOREREQUEST']._serialized_start=317
-  _globals['_SCOREREQUEST']._serialized_end=610
-  _globals['_SCOREREQUEST_CONTEXTENTRY']._serialized_start=564
-  _globals['_SCOREREQUEST_CONTEXTENTRY']._serialized_end=610
-  _globals['_TIMING']._serialized_start=612
-  _globals['_TIMING']._serialized_end=697
-  _globals['_MODELSCORE']._serialized_start=700
-  _globals['_MODELSCORE']._serialized_end=859
-  _globals['_SCOREREPLY']._serialized_start=862
-  _globals['_SCOREREPLY']._serialized_end=1127
-  _globals['_SCORE']._serialized_start=1130
-  _globals['_SCORE']._serialized_end=1347
+  _globals['_SCOREREQUEST']._serialized_end=651
+  _globals['_SCOREREQUEST_CONTEXTENTRY']._serialized_start=605
+  _globals['_SCOREREQUEST_CONTEXTENTRY']._serialized_end=651
+  _globals['_TIMING']._serialized_start=653
+  _globals['_TIMING']._serialized_end=738
+  _globals['_MODELSCORE']._serialized_start=741
+  _globals['_MODELSCORE']._serialized_end=900
+  _globals['_SCOREREPLY']._serialized_start=903
+  _globals['_SCOREREPLY']._serialized_end=1189
+  _globals['_SCORE']._serialized_start=1192
+  _globals['_SCORE']._serialized_end=1409
 # @@protoc_insertion_point(module_scope)

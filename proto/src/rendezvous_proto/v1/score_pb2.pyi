@@ -35,7 +35,7 @@ class Provenance(_message.Message):
     def __init__(self, component: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("request_id", "endpoint", "inputs", "context", "diagnostics", "provenance")
+    __slots__ = ("request_id", "endpoint", "inputs", "context", "diagnostics", "provenance", "traceparent", "tracestate")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -49,13 +49,17 @@ class ScoreRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     DIAGNOSTICS_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    TRACESTATE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     endpoint: str
     inputs: _frame_pb2.Frame
     context: _containers.ScalarMap[str, str]
     diagnostics: Diagnostics
     provenance: _containers.RepeatedCompositeFieldContainer[Provenance]
-    def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., inputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., context: _Optional[_Mapping[str, str]] = ..., diagnostics: _Optional[_Union[Diagnostics, _Mapping]] = ..., provenance: _Optional[_Iterable[_Union[Provenance, _Mapping]]] = ...) -> None: ...
+    traceparent: str
+    tracestate: str
+    def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., inputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., context: _Optional[_Mapping[str, str]] = ..., diagnostics: _Optional[_Union[Diagnostics, _Mapping]] = ..., provenance: _Optional[_Iterable[_Union[Provenance, _Mapping]]] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("received_unix_us", "started_unix_us", "finished_unix_us")
@@ -82,7 +86,7 @@ class ModelScore(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
 
 class ScoreReply(_message.Message):
-    __slots__ = ("request_id", "model", "version", "outputs", "error", "timing", "decision", "scores")
+    __slots__ = ("request_id", "model", "version", "outputs", "error", "timing", "decision", "scores", "traceparent")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +95,7 @@ class ScoreReply(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     version: str
@@ -99,4 +104,5 @@ class ScoreReply(_message.Message):
     timing: Timing
     decision: _decision_pb2.Decision
     scores: _containers.RepeatedCompositeFieldContainer[ModelScore]
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., scores: _Optional[_Iterable[_Union[ModelScore, _Mapping]]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., scores: _Optional[_Iterable[_Union[ModelScore, _Mapping]]] = ..., traceparent: _Optional[str] = ...) -> None: ...
