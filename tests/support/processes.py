@@ -3,6 +3,7 @@
 import contextlib
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,29 @@ STOP_TIMEOUT_S = 20.0
 
 
 class Process:
-    """A child process whose output is kept; *ready* is the beginning of the line that says it is up."""
+    """A child process whose output is kept.
 
-    def __init__(self, command: Sequence[str], *, log: Path, ready: str, env: Mapping[str, str] | None = None) -> None:
+    Args:
+        command: what to run.
+        log: where its standard error goes.
+        ready: pattern of the beginning of the line that says it is up.
+        env: added to the environment.
+        cwd: its working folder; None: this process's.
+        new_session: whether it gets a process group of its own, which `stop_group` ends.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        ready: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        new_session: bool = False,
+    ) -> None:
         self.log = log
-        self._ready = ready
+        self._ready = re.compile(ready)
         self._lines: queue.Queue[str] = queue.Queue()
         with log.open("ab") as errors:
             self.popen = subprocess.Popen(
@@ -28,6 +47,8 @@ class Process:
                 stderr=errors,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+                cwd=cwd,
+                start_new_session=new_session,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -40,7 +61,7 @@ class Process:
                 line = self._lines.get(timeout=START_TIMEOUT_S)
             except queue.Empty:
                 raise AssertionError(f"{self.popen.args} was not ready in time:\n{self.tail()}") from None
-            if line.startswith(self._ready):
+            if self._ready.match(line):
                 self.ready_line = line
                 return line
             if not line:
@@ -67,6 +88,14 @@ class Process:
             return self.popen.returncode
         self.kill()
         raise AssertionError(f"{self.popen.args} did not end on SIGTERM:\n{self.tail()}")
+
+    def stop_group(self) -> None:
+        """Asks the process to end, then ends whatever is left of its group."""
+        try:
+            self.stop()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.popen.pid, signal.SIGKILL)
 
     def tail(self) -> str:
         """Returns the end of what it wrote to standard error."""
