@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Builds the scorecard of one language, or of all: build.sh <go|node|cpp|rust|all>
+#
+# Everything is made in .tools/any-language/<language>/ (what runs) and .tools/any-language-build/<language>/ (what is
+# only needed to build it); nothing is left here. The messages are generated from the repository's proto/ each time.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+PROTO=$ROOT/proto
+JOBS=${JOBS:-2}
+
+# Sets $out and $work, makes both, and copies the language's sources into $work.
+open_workshop() {
+  out=$ROOT/.tools/any-language/$1
+  work=$ROOT/.tools/any-language-build/$1
+  mkdir -p "$out" "$work"
+  cp -R "$HERE/$1/." "$work/"
+}
+
+protos() { (cd "$PROTO" && ls rendezvous/v1/*.proto); }
+
+build_go() {
+  open_workshop go
+  # The .proto files name no Go package: it is the reader's to choose.
+  local mapping=() name
+  for name in $(protos); do
+    mapping+=("--go_opt=M$name=scorecard/rendezvous/v1" "--go-grpc_opt=M$name=scorecard/rendezvous/v1")
+  done
+  (
+    cd "$work"
+    go build -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+    # shellcheck disable=SC2046 # names without spaces
+    PATH=$work/bin:$PATH protoc -I "$PROTO" --go_out=. --go-grpc_out=. --go_opt=module=scorecard \
+      --go-grpc_opt=module=scorecard "${mapping[@]}" $(protos)
+    go vet .
+    go build -trimpath -ldflags=-s -o "$out/scorecard" .
+  )
+}
+
+case ${1:-} in
+  go | node | cpp | rust) languages=("$1") ;;
+  all) languages=(go node cpp rust) ;;
+  *)
+    echo "usage: build.sh <go|node|cpp|rust|all>" >&2
+    exit 2
+    ;;
+esac
+for language in "${languages[@]}"; do
+  "build_$language"
+  echo "$language: run it with: $(sed -n "s/^$language: *//p" "$HERE/languages.yaml")"
+done
