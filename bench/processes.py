@@ -83,6 +83,10 @@ class Child:
             return sum(sum(process.cpu_times()[:2]) for process in (family, *family.children(recursive=True)))
         return 0.0
 
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the process group."""
+        os.killpg(self.pid, number)
+
     def stop(self) -> None:
         """Ends the process group: asked first, forced after 15 s."""
         with suppress(ProcessLookupError):

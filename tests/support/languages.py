@@ -1,36 +1,22 @@
-"""Which languages are built here, and how their programs are run."""
+"""Which languages are built here, and the models that the tests write in each."""
 
 import os
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import pytest
 
 from toolchains.building import is_built
 from toolchains.languages import LANGUAGES, R_LIBRARY, ROOT
+from toolchains.programs import PROBE_JAR, Program
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A program that serves a model; what it serves is told by its environment."""
-
-    command: Sequence[str]
-    """The command."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """What it needs in its environment to start."""
-
-    def __str__(self) -> str:
-        return shlex.join(self.command)
-
-
-PROBES: Mapping[str, Program] = {
-    "python": Program(command=[sys.executable, "-m", "rendezvous_sdk.probe"]),
-    "java": Program(command=["java", "-jar", str(ROOT / "sdk-java" / "probe" / "target" / "rendezvous-probe.jar")]),
-    "r": Program(command=["Rscript", "-e", "rendezvous::rdv_probe()"], env={"R_LIBS": str(R_LIBRARY)}),
+_LOGIT = ROOT / "tests" / "logit"
+LOGITS: Mapping[str, Program] = {
+    "python": Program(command=[sys.executable, str(_LOGIT / "logit.py")]),
+    "java": Program(command=["java", "-cp", str(PROBE_JAR), str(_LOGIT / "Logit.java")]),
+    "r": Program(command=["Rscript", str(_LOGIT / "logit.R")], env={"R_LIBS": str(R_LIBRARY)}),
 }
-"""The model for the conformance kit, by language."""
+"""The logistic regression by its coefficients, by language."""
 
 
 def require_language(name: str) -> None:

@@ -17,6 +17,7 @@ from rendezvous_router.nats_server import NatsServer, find_free_port
 from rendezvous_router.spec_store import SpecStore
 
 from tests.support.processes import Process, python, script
+from toolchains.programs import Program
 
 ADDRESS = re.compile(r"grpc (\S+:\d+)")
 
@@ -82,6 +83,18 @@ class Stack:
         command = [script("rendezvous-model"), "serve", target, "--endpoint", endpoint, "--name", name]
         return self._start(name, [*command, "--nats", self.server.url, *arguments])
 
+    def start_program(
+        self, program: Program, *, name: str, endpoint: str = "sum", env: Mapping[str, str] | None = None
+    ) -> Process:
+        """Starts a program in any language that takes what it serves from its environment; waits until it is ready."""
+        told = {
+            "RENDEZVOUS_ENDPOINT": endpoint,
+            "RENDEZVOUS_MODEL": name,
+            "RENDEZVOUS_NATS": self.server.url,
+            "RENDEZVOUS_ACK_WAIT": "500ms",
+        }
+        return self._start(name, list(program.command), {**program.env, **told, **(env or {})})
+
     def start_faulty(self, fault: str, *, name: str = "first", endpoint: str = "sum") -> Process:
         """Starts a model that misbehaves on the wire (`tests.support.faulty`) and waits until it is ready."""
         command = python("-m", "tests.support.faulty", self.server.url, endpoint, name, fault)
@@ -135,8 +148,8 @@ class Stack:
         await eventually(look, f"the counts of {model}")
         return counts
 
-    def _start(self, name: str, command: list[str]) -> Process:
-        process = Process(command, log=self.folder / f"{name}-{len(self.processes)}.log", ready="ready")
+    def _start(self, name: str, command: list[str], env: Mapping[str, str] | None = None) -> Process:
+        process = Process(command, log=self.folder / f"{name}-{len(self.processes)}.log", ready="ready", env=env)
         self.processes.append(process)
         process.wait_ready()
         return process
