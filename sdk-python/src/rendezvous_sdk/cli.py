@@ -3,7 +3,6 @@
 import importlib
 import logging
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +10,13 @@ from typing import Annotated
 import typer
 from rendezvous_proto.errors import InvalidRequestError, RendezvousError
 
+from rendezvous_sdk.environment import parse_duration_s
 from rendezvous_sdk.model import Model, as_model
 from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
 from rendezvous_sdk.scorers import is_model_file, load_model_file
 from rendezvous_sdk.serve import serve_with
 
 app = typer.Typer(help="Serves a model of a Rendezvous endpoint.", no_args_is_help=True, pretty_exceptions_enable=False)
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
 
 @app.callback()
@@ -33,8 +30,10 @@ def serve(
         str, typer.Argument(help="package.module:name, or a file (.skops, .onnx, .joblib), or an MLflow folder.")
     ],
     endpoint: Annotated[str, typer.Option(help="Endpoint that the model belongs to.", envvar="RENDEZVOUS_ENDPOINT")],
-    name: Annotated[str | None, typer.Option(help="Name of the model; default: the target's.")] = None,
-    version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model; default: the target's.", envvar="RENDEZVOUS_MODEL")
+    ] = None,
+    version: Annotated[str, typer.Option(help="Version of the model.", envvar="RENDEZVOUS_VERSION")] = "1",
     nats: Annotated[str, typer.Option(help="Address of NATS.", envvar="RENDEZVOUS_NATS")] = DEFAULT_NATS,
     grpc_port: Annotated[
         int, typer.Option(help="Port of the Score service; 0 takes a free one.", envvar="RENDEZVOUS_GRPC_PORT")
@@ -42,8 +41,15 @@ def serve(
     grpc_host: Annotated[str, typer.Option(help="Address to listen on.", envvar="RENDEZVOUS_GRPC_HOST")] = "127.0.0.1",
     replicas: Annotated[int, typer.Option(help="Processes; dead ones are started again.")] = 1,
     ack_wait: Annotated[
-        str, typer.Option(help="Without a sign of life for so long, a parcel goes to another replica.")
+        str,
+        typer.Option(
+            help="Without a sign of life for so long, a parcel goes to another replica.", envvar="RENDEZVOUS_ACK_WAIT"
+        ),
     ] = "1s",
+    scoring_limit: Annotated[
+        str,
+        typer.Option(help="Scoring one table is interrupted after so long.", envvar="RENDEZVOUS_SCORING_LIMIT"),
+    ] = "60s",
     credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring.")] = 4,
     outputs: Annotated[str | None, typer.Option(help="Names of the output columns, separated by commas.")] = None,
     postbox: Annotated[bool, typer.Option(help="Read the endpoint's postbox.")] = True,
@@ -73,6 +79,7 @@ def serve(
             grpc_host=grpc_host,
             replicas=replicas,
             ack_wait_s=parse_duration_s(ack_wait),
+            scoring_limit_s=parse_duration_s(scoring_limit),
             credit=credit,
             postbox=postbox,
             grpc=grpc,
@@ -81,18 +88,6 @@ def serve(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     raise typer.Exit(serve_with(model, options))
-
-
-def parse_duration_s(text: str) -> float:
-    """Returns seconds for `500ms`, `1.5s`, `2m` or a number of seconds.
-
-    Raises:
-        InvalidRequestError: *text* is nothing of that.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise InvalidRequestError(f"{text!r} is no duration: write it as 500ms, 1.5s or 2m")
-    return float(match[1]) * _UNITS_S[match[2]]
 
 
 def _load(target: str, *, outputs: str | None, trust_pickle: bool, trusted_types: list[str]) -> Model:

@@ -1,5 +1,6 @@
 """What a model gets and what it gives: a frame in the shape that the author asks for, and any table back."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -84,6 +85,8 @@ def encode_output(output: object, outputs: Sequence[v1.ColumnSpec], rows: int) -
         frame = _to_frame(output, outputs, rows)
     except (InvalidFrameError, TypeError, ValueError) as error:
         raise InvalidOutputError(f"the model's output is not a table: {error}") from error
+    if not isinstance(output, v1.Frame):
+        _shape_missing(frame, outputs)
     if not frame.columns:
         raise InvalidOutputError("the model gave no columns: it must give at least one")
     if frame.rows != rows:
@@ -106,6 +109,20 @@ def _check_declared(frame: v1.Frame, outputs: Sequence[v1.ColumnSpec]) -> v1.Fra
     except SignatureMismatchError as error:
         raise InvalidOutputError(error.message, error.attributes) from error
     return frame
+
+
+def _shape_missing(frame: v1.Frame, outputs: Sequence[v1.ColumnSpec]) -> None:
+    """Gives columns that are missing in every row, and so show no shape, their declared one."""
+    shapes = {spec.name: tuple(spec.shape) for spec in outputs if spec.shape}
+    for column in frame.columns:
+        shape = shapes.get(column.name)
+        if shape is None or column.shape or int.from_bytes(column.missing).bit_count() != frame.rows:
+            continue
+        each = math.prod(shape)
+        column.shape.extend(shape)
+        column.values *= each
+        for elements in (column.strings, column.blobs):
+            elements[:] = [*elements] * each
 
 
 def _completed(spec: v1.ColumnSpec, column: v1.Column | None) -> v1.ColumnSpec:

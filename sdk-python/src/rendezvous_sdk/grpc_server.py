@@ -25,6 +25,7 @@ from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.scoring import ParcelScorer, unix_us
 from rendezvous_sdk.thread import ModelThread
+from rendezvous_sdk.traces import ScoredSpan, trace_scored
 
 __all__ = ["SERVICE", "GrpcServer"]
 
@@ -106,17 +107,17 @@ class _ScoreServicer(v1.ScoreServicer):
 
     async def Score(self, request: v1.ScoreRequest, context: _Context) -> v1.ScoreReply:  # noqa: N802 - gRPC
         try:
-            return await self._score(request, context.time_remaining())
+            return await self._score(request, context.time_remaining(), _trace_context(context))
         except RendezvousError as error:
             await _abort(context, error)
 
     async def ScoreStream(  # noqa: N802 - gRPC
         self,
         requests: AsyncIterator[v1.ScoreRequest],
-        context: _Context,  # noqa: ARG002 - gRPC passes it
+        context: _Context,
     ) -> AsyncIterator[v1.ScoreReply]:
         replies: asyncio.Queue[v1.ScoreReply | None] = asyncio.Queue()
-        reading = asyncio.create_task(self._read_stream(requests, replies))
+        reading = asyncio.create_task(self._read_stream(requests, replies, _trace_context(context)))
         try:
             while (reply := await replies.get()) is not None:
                 yield reply
@@ -125,13 +126,16 @@ class _ScoreServicer(v1.ScoreServicer):
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read_stream(
-        self, requests: AsyncIterator[v1.ScoreRequest], replies: "asyncio.Queue[v1.ScoreReply | None]"
+        self,
+        requests: AsyncIterator[v1.ScoreRequest],
+        replies: "asyncio.Queue[v1.ScoreReply | None]",
+        trace: tuple[str, str],
     ) -> None:
         free = asyncio.Semaphore(_STREAMED_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             async for request in requests:
                 await free.acquire()
-                group.create_task(self._answer_streamed(request, replies, free))
+                group.create_task(self._answer_streamed(request, replies, free, trace))
         replies.put_nowait(None)
 
     async def _answer_streamed(
@@ -139,31 +143,55 @@ class _ScoreServicer(v1.ScoreServicer):
         request: v1.ScoreRequest,
         replies: "asyncio.Queue[v1.ScoreReply | None]",
         free: asyncio.Semaphore,
+        trace: tuple[str, str],
     ) -> None:
+        received = unix_us()
         try:
-            reply = await self._score(request, None)
+            reply = await self._score(request, None, trace)
         except RendezvousError as error:
             reply = v1.ScoreReply(
                 request_id=request.request_id,
                 model=self._options.name,
                 version=self._options.version,
                 error=error.to_proto(),
+                timing=v1.Timing(received_unix_us=received, started_unix_us=received, finished_unix_us=unix_us()),
             )
+            self._trace(reply, request, trace)
         replies.put_nowait(reply)
         free.release()
 
-    async def _score(self, request: v1.ScoreRequest, remaining_s: float | None) -> v1.ScoreReply:
+    async def _score(
+        self, request: v1.ScoreRequest, remaining_s: float | None, trace: tuple[str, str]
+    ) -> v1.ScoreReply:
         received = unix_us()
         self._check(request, remaining_s)
         request_id = request.request_id or new_id()
         started, outputs, finished = await self._thread.submit(partial(_timed_score, self._scorer, request.inputs))
-        return v1.ScoreReply(
+        reply = v1.ScoreReply(
             request_id=request_id,
             model=self._options.name,
             version=self._options.version,
             outputs=outputs,
             timing=v1.Timing(received_unix_us=received, started_unix_us=started, finished_unix_us=finished),
         )
+        self._trace(reply, request, trace)
+        return reply
+
+    def _trace(self, reply: v1.ScoreReply, request: v1.ScoreRequest, of_call: tuple[str, str]) -> None:
+        traceparent, tracestate = (request.traceparent, request.tracestate) if request.traceparent else of_call
+        if not traceparent:
+            return
+        span = ScoredSpan(
+            endpoint=self._options.endpoint,
+            model=self._options.name,
+            version=self._options.version,
+            started_unix_us=reply.timing.started_unix_us,
+            finished_unix_us=reply.timing.finished_unix_us,
+            request_id=reply.request_id,
+            rows=request.inputs.rows,
+            error=reply.error if reply.HasField("error") else None,
+        )
+        reply.traceparent = trace_scored(traceparent, tracestate, span)
 
     def _check(self, request: v1.ScoreRequest, remaining_s: float | None) -> None:
         self._check_addressed(request.endpoint)
@@ -194,6 +222,17 @@ def _timed_score(scorer: ParcelScorer, frame: v1.Frame) -> tuple[int, v1.Frame, 
     started = unix_us()
     outputs = scorer.score_request(frame)
     return started, outputs, unix_us()
+
+
+def _trace_context(context: _Context) -> tuple[str, str]:
+    """Returns `traceparent` and `tracestate` of a call's metadata, empty where it has none."""
+    traceparent = tracestate = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == "traceparent":
+            traceparent = str(value)
+        elif key == "tracestate":
+            tracestate = str(value)
+    return traceparent, tracestate
 
 
 async def _abort(context: _Context, error: RendezvousError) -> NoReturn:

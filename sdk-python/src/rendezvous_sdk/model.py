@@ -26,7 +26,8 @@ _Target = TypeVar("_Target", bound=Callable[..., Any])
 class Model:
     """A scorer with what is known about it.
 
-    `setup`, `score_frame` and `close` are called from one thread only.
+    `setup`, `score_frame` and `close` are called from one thread only, one after another; from a fresh one after the
+    model had to be left behind at its scoring limit.
     """
 
     score: Callable[[Any], Any]

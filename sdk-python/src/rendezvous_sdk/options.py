@@ -9,6 +9,8 @@ DEFAULT_NATS = "nats://127.0.0.1:4222"
 MAX_DELIVER = 5
 _MIN_ACK_WAIT_S = 0.1
 _MAX_ACK_WAIT_S = 3600.0
+_MIN_SCORING_LIMIT_S = 0.1
+_MAX_SCORING_LIMIT_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class ServeOptions:
     max_joined_rows: int = 16384
     """Waiting parcels are scored together as one table of at most so many rows."""
     scoring_limit_s: float = 60.0
-    """Seconds of scoring after which the parcel is no longer defended and goes to another replica."""
+    """Seconds after which scoring one table is interrupted and answered MODEL_FAILED; 0.1 to 86400."""
     max_message_bytes: int = 4 * 1024 * 1024
     """Largest gRPC message."""
 
@@ -55,6 +57,7 @@ class ServeOptions:
         _check_range("grpc port", self.grpc_port, 0, 65535)
         _check_range("replicas", self.replicas, 1, 256)
         _check_range("ack wait", self.ack_wait_s, _MIN_ACK_WAIT_S, _MAX_ACK_WAIT_S)
+        _check_range("scoring limit", self.scoring_limit_s, _MIN_SCORING_LIMIT_S, _MAX_SCORING_LIMIT_S)
         _check_range("credit", self.credit, 1, 256)
         _check_range("max joined rows", self.max_joined_rows, 1, 10_000_000)
         _check_range("max message bytes", self.max_message_bytes, 1024, 512 * 1024 * 1024)

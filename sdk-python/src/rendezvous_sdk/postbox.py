@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from nats import errors
 from nats.aio.msg import Msg
 from rendezvous_proto import v1
-from rendezvous_proto.errors import ErrorCode, InvalidRequestError
+from rendezvous_proto.errors import ErrorCode, InvalidRequestError, ModelFailedError
 from rendezvous_proto.postbox import score_subject
 
 from rendezvous_sdk.consumer import ModelConsumer
@@ -70,7 +70,6 @@ class PostboxReader:
         self._counters = counters
         self._queue: deque[_Waiting] = deque()
         self._scoring: list[_Waiting] = []
-        self._scoring_since = 0.0
         self._was_first_time = False
         self._arrived = asyncio.Event()
         self._offset_us = 0
@@ -124,7 +123,6 @@ class PostboxReader:
             self._arrived.clear()
             while self._queue and not self._stopping:
                 self._scoring = self._next_batch()
-                self._scoring_since = time.monotonic()
                 await self._score(self._scoring)
                 self._scoring = []
 
@@ -166,7 +164,7 @@ class PostboxReader:
         try:
             parcel.ParseFromString(msg.data)
         except DecodeError:
-            _log.error("parcel %s of %s is no Parcel: skipped", tokens[first + 1], self.consumer.stream)
+            _log.error("parcel %s of %s is no Parcel: taken off", tokens[first + 1], self.consumer.stream)
         return Delivery(
             parcel=parcel,
             sequence=int(tokens[first + 1]),
@@ -180,12 +178,21 @@ class PostboxReader:
         if deliveries[0].number > 1:
             # It may end this process: what was answered before must have left by then.
             await self._flush()
-        replies = await self._thread.submit(partial(self._score_in_thread, deliveries))
+        replies = await self._replies(deliveries)
         for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
             await self._answer(waiting, delivery, payload)
             self._count(score, delivery)
         if self._pull is not None:
             await self._pull.release(len(batch))
+
+    async def _replies(self, deliveries: Sequence[Delivery]) -> list[tuple[v1.ParcelScore, bytes]]:
+        try:
+            return await self._thread.submit(partial(self._score_in_thread, deliveries))
+        except ModelFailedError as error:  # the thread was left behind with them: each for itself
+            if len(deliveries) > 1:
+                return [reply for each in deliveries for reply in await self._replies([each])]
+            score = self._scorer.refuse_parcel(deliveries[0], error)
+            return [(score, score.SerializeToString())]
 
     def _score_in_thread(self, deliveries: Sequence[Delivery]) -> list[tuple[v1.ParcelScore, bytes]]:
         return [(score, score.SerializeToString()) for score in self._scorer.score_parcels(deliveries)]
@@ -200,7 +207,7 @@ class PostboxReader:
             except (errors.Error, InvalidRequestError) as error:
                 # The router is told nothing; it answers by its policy. A redelivery would end the same way.
                 _log.error("score of parcel %s not published: %s", parcel.parcel_id, error)
-        await _settle(waiting.msg.ack)
+        await _settle(waiting.msg.ack if parcel.items else waiting.msg.term)
 
     async def _flush(self) -> None:
         try:
@@ -226,8 +233,6 @@ class PostboxReader:
         while True:
             await asyncio.sleep(self._options.ack_wait_s / 6)
             now = time.monotonic()
-            if self._scoring and now - self._scoring_since > self._options.scoring_limit_s:
-                continue
             for waiting in (*self._scoring, *self._queue):
                 if now - waiting.signalled_at >= self._options.ack_wait_s / 3:
                     waiting.signalled_at = now

@@ -53,7 +53,7 @@ class Replica:
         self.options = options
         self.counters = Counters()
         self._model = model
-        self._thread = ModelThread()
+        self._thread = ModelThread(options.scoring_limit_s)
         self._grpc: GrpcServer | None = None
         self._reader: PostboxReader | None = None
         self._registration: Registration | None = None
@@ -82,6 +82,7 @@ class Replica:
             name=options.name,
             version=options.version,
             replica=self.name,
+            limited=self._thread.limited,
         )
         if options.grpc:
             self._grpc = GrpcServer(scorer=scorer, thread=self._thread, options=options, info=info)

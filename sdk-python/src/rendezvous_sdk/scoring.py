@@ -6,8 +6,9 @@ halved by requests until the ones that fail stand alone; the others are answered
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 from rendezvous_proto import v1
@@ -23,6 +24,8 @@ from rendezvous_proto.frames import check_frame, join_frames, slice_frame, split
 
 from rendezvous_sdk.model import Model
 from rendezvous_sdk.options import MAX_DELIVER
+from rendezvous_sdk.thread import ThreadLeftBehind
+from rendezvous_sdk.traces import ScoredSpan, trace_scored
 
 __all__ = ["Delivery", "ParcelScorer", "unix_us"]
 
@@ -74,6 +77,7 @@ class ParcelScorer:
         replica: this process.
         max_bytes: largest serialized score; a larger one is answered with TOO_LARGE for each request.
         clock: microseconds since 1970-01-01 UTC.
+        limited: runs the author's code for as long as it may; by default as long as it takes.
     """
 
     def __init__(
@@ -86,8 +90,10 @@ class ParcelScorer:
         replica: str,
         max_bytes: int = 1 << 20,
         clock: Callable[[], int] = unix_us,
+        limited: "Callable[[Callable[[], v1.Frame]], v1.Frame] | None" = None,
     ) -> None:
         self.model = model
+        self._limited = limited or _unlimited
         self._endpoint = endpoint
         self._name = name
         self._version = version
@@ -108,6 +114,13 @@ class ParcelScorer:
         self._score_together([work for work in works if work.live])
         finished = self._clock()
         return [self._reply(work, started, finished) for work in works]
+
+    def refuse_parcel(self, delivery: Delivery, error: RendezvousError) -> v1.ParcelScore:
+        """Returns the score of a parcel of which every request gets *error*. May be called in any thread."""
+        work = _ParcelWork(delivery)
+        work.admit(error)
+        now = self._clock()
+        return self._reply(work, delivery.received_unix_us or now, now)
 
     def score_request(self, frame: v1.Frame) -> v1.Frame:
         """Scores the rows of one request.
@@ -191,10 +204,12 @@ class ParcelScorer:
 
     def _attempt(self, part: v1.Frame, start: int, stop: int) -> _Outcome:
         try:
-            return _Outcome(start, stop, outputs=self.model.score_frame(part))
+            return _Outcome(start, stop, outputs=self._limited(partial(self.model.score_frame, part)))
         except RendezvousError as error:
             return _Outcome(start, stop, error=error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the author's code may raise anything
+        except ThreadLeftBehind:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the author's code may raise anything
             if stop - start == 1:
                 _log.warning("model %s:%s failed on one request", self._name, self._version, exc_info=error)
             return _Outcome(start, stop, error=_model_failed(error))
@@ -217,6 +232,8 @@ class ParcelScorer:
             delivery=delivery.number,
         )
         work.fill(score)
+        if traced := [index for index, item in enumerate(parcel.items) if item.traceparent]:
+            self._trace(score, parcel, traced)
         if (size := score.ByteSize()) > self.max_bytes:
             error = TooLargeError(
                 f"the model's output has {size} bytes for this parcel; the limit is {self.max_bytes}: "
@@ -228,6 +245,25 @@ class ParcelScorer:
                 item.rows = 0
                 item.error.CopyFrom(error)
         return score
+
+    def _trace(self, score: v1.ParcelScore, parcel: v1.Parcel, traced: Iterable[int]) -> None:
+        for index in traced:
+            item, answered = parcel.items[index], score.items[index]
+            span = ScoredSpan(
+                endpoint=self._endpoint,
+                model=self._name,
+                version=self._version,
+                started_unix_us=score.timing.started_unix_us,
+                finished_unix_us=score.timing.finished_unix_us,
+                request_id=item.request_id,
+                rows=item.rows,
+                error=answered.error if answered.HasField("error") else None,
+            )
+            answered.traceparent = trace_scored(item.traceparent, item.tracestate, span)
+
+
+def _unlimited(call: Callable[[], v1.Frame]) -> v1.Frame:
+    return call()
 
 
 class _ParcelWork:

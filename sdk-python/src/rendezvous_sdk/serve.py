@@ -7,9 +7,12 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from rendezvous_proto.errors import InvalidRequestError
+
+from rendezvous_sdk.environment import options_from_environment
 from rendezvous_sdk.frame import Takes
 from rendezvous_sdk.model import Columns, as_model
-from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
+from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.replica import Replica, run_replica
 from rendezvous_sdk.supervisor import PARENT_FD_VARIABLE, REPLICA_VARIABLE, Supervisor
 
@@ -19,11 +22,11 @@ __all__ = ["serve", "serve_with"]
 def serve(
     model: object,
     *,
-    endpoint: str,
+    endpoint: str | None = None,
     name: str | None = None,
-    version: str = "1",
+    version: str | None = None,
     nats: str | None = None,
-    grpc_port: int = 0,
+    grpc_port: int | None = None,
     replicas: int = 1,
     outputs: Columns | None = None,
     takes: Takes | None = None,
@@ -31,32 +34,32 @@ def serve(
 ) -> None:
     """Serves a model until SIGTERM or SIGINT; then drains and returns.
 
+    What is not given here is taken from the environment, else the default holds.
+
     Args:
         model: a function, a class or object with `score` (and `setup`, `close` where needed), or a `Model`.
-        endpoint: endpoint that it belongs to.
-        name: the model's name; None takes the function's or class's.
-        version: the model's version.
+        endpoint: endpoint that it belongs to; None takes `RENDEZVOUS_ENDPOINT`, and there must be one.
+        name: the model's name; None takes `RENDEZVOUS_MODEL`, else the function's or class's.
+        version: the model's version; None takes `RENDEZVOUS_VERSION`, else `1`.
         nats: address of NATS; None takes `RENDEZVOUS_NATS`, else `nats://127.0.0.1:4222`.
-        grpc_port: port of the `Score` service; 0 takes a free one.
+        grpc_port: port of the `Score` service, 0 a free one; None takes `RENDEZVOUS_GRPC_PORT`, else 0.
         replicas: processes. With more than one this process starts them and restarts those that die.
         outputs: names, or names with types, of the output columns, where the model does not declare them.
         takes: shape of the input, before what the model declares.
-        options: further fields of `ServeOptions`.
+        options: further fields of `ServeOptions`; from the environment `grpc_host` (`RENDEZVOUS_GRPC_HOST`),
+            `ack_wait_s` (`RENDEZVOUS_ACK_WAIT`) and `scoring_limit_s` (`RENDEZVOUS_SCORING_LIMIT`).
 
     Raises:
-        InvalidRequestError: a malformed name or option, or something that is no model.
+        InvalidRequestError: no endpoint, a malformed name, variable or option, or something that is no model.
         SystemExit: serving failed (status 1).
     """
     made = as_model(model, outputs=outputs, takes=takes)
-    serve_options = ServeOptions(
-        endpoint=endpoint,
-        name=name or made.name,
-        version=version,
-        nats=nats or os.environ.get("RENDEZVOUS_NATS") or DEFAULT_NATS,
-        grpc_port=grpc_port,
-        replicas=replicas,
-        **options,
-    )
+    named = {"endpoint": endpoint, "name": name, "version": version, "nats": nats, "grpc_port": grpc_port}
+    given = {field: value for field, value in named.items() if value is not None}
+    fields = {"name": made.name, **options_from_environment(), **given, **options}
+    if "endpoint" not in fields:
+        raise InvalidRequestError("no endpoint: name it, as in serve(model, endpoint=...), or set RENDEZVOUS_ENDPOINT")
+    serve_options = ServeOptions(replicas=replicas, **fields)
     status = serve_with(made, serve_options)
     if status:
         raise SystemExit(status)
@@ -66,7 +69,9 @@ def serve_with(model: object, options: ServeOptions) -> int:
     """Serves with ready options; returns the exit status. See `serve`."""
     if not logging.getLogger().handlers:
         logging.basicConfig(
-            level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+            level=os.environ.get("RENDEZVOUS_LOG_LEVEL", "INFO").upper(),
+            stream=sys.stderr,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
     index = os.environ.get(REPLICA_VARIABLE)
     if options.replicas > 1 and index is None:
