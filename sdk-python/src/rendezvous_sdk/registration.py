@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable, Mapping
 
 from google.protobuf import json_format
 from nats import errors
@@ -38,6 +39,7 @@ class Registration:
         options: how it is served.
         counters: read at each refresh.
         status: what does not change: replica, grpc, pid, started_unix_us.
+        changing: what does, beside the counters; read at each refresh. None: nothing.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Registration:
         options: ServeOptions,
         counters: Counters,
         status: dict[str, object],
+        changing: Callable[[], Mapping[str, object]] | None = None,
     ) -> None:
         self._js = nc.jetstream(timeout=_REQUEST_TIMEOUT_S)
         self._info = info
         self._counters = counters
+        self._changing = changing
         self._status = {
             **status,
             "model": options.name,
@@ -115,6 +119,7 @@ class Registration:
         counters = self._counters
         return {
             **self._status,
+            **(self._changing() if self._changing is not None else {}),
             "scored_rows": counters.scored_rows,
             "scored_items": counters.scored_items,
             "failed_items": counters.failed_items,

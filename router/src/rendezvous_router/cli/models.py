@@ -44,9 +44,15 @@ def _row(state: ModelState) -> list[str]:
         state.model,
         state.version or "-",
         state.role or "-",
-        cell(len(state.replicas)),
+        _replicas(state),
         cell(state.lag),
         cell(counts.get("p50_ms")),
         cell(counts.get("p99_ms")),
         *(cell(counts.get(name, 0)) for name in _COUNTS),
     ]
+
+
+def _replicas(state: ModelState) -> str:
+    """Returns how many live, and how many of them are bridges whose model server is down."""
+    down = sum(replica.get("state") == "down" for replica in state.replicas)
+    return f"{len(state.replicas)} ({down} down)" if down else str(len(state.replicas))

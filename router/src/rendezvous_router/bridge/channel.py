@@ -1,0 +1,90 @@
+"""Channels to model servers, and what their failures mean to a bridge."""
+
+import grpc
+from rendezvous_proto.errors import (
+    ErrorCode,
+    ModelFailedError,
+    OverloadedError,
+    RendezvousError,
+    UnavailableError,
+)
+
+from rendezvous_router.bridge.address import FarAddress
+from rendezvous_router.bridge.errors import FarSilentError, FarWaitError
+
+__all__ = ["far_failure", "open_channel", "reason_of", "timed_out", "wait_failure"]
+
+_STATUS = grpc.StatusCode
+_LOST = (_STATUS.UNAVAILABLE, _STATUS.CANCELLED)
+_DETAILS_CHARACTERS = 300
+
+
+def open_channel(target: str, max_message_bytes: int) -> grpc.Channel:
+    """Returns a channel that tries again within a second when its server comes back, and notices when it is gone."""
+    return grpc.insecure_channel(
+        target,
+        options=[
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+            # Servers that count pings strictly close the connection of a client that pings while it has no call.
+            ("grpc.keepalive_permit_without_calls", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),
+        ],
+    )
+
+
+def reason_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    """Returns status and details, on one line, of a failed call."""
+    if not isinstance(error, grpc.Call):
+        return _STATUS.UNKNOWN, str(error)
+    details = " ".join((error.details() or "").split())
+    if len(details) > _DETAILS_CHARACTERS:
+        details = details[:_DETAILS_CHARACTERS] + "..."
+    return error.code(), details
+
+
+def wait_failure(address: FarAddress, error: grpc.RpcError) -> FarWaitError:
+    """Returns why the far side is not well, of a call that should have told."""
+    status, details = reason_of(error)
+    if status is _STATUS.DEADLINE_EXCEEDED:
+        return FarSilentError(f"{address} does not answer")
+    return FarWaitError(f"{address}: {status.name}: {details}")
+
+
+def far_failure(error: grpc.RpcError, typed: RendezvousError, timeout_s: float) -> RendezvousError:
+    """Returns what a failed scoring call means.
+
+    Args:
+        error: the failure.
+        typed: the same as one of our errors.
+        timeout_s: the call's deadline, seconds.
+
+    Returns:
+        UnavailableError where the connection failed, OverloadedError where the server takes no more calls; else
+        the model's own error, or a ModelFailedError that names the status.
+    """
+    status, details = reason_of(error)
+    if status in _LOST:
+        return UnavailableError(details or status.name, {"grpc_status": status.name})
+    if isinstance(typed, OverloadedError) or typed.code is ErrorCode.TOO_LARGE:
+        return typed
+    if "grpc_status" not in typed.attributes:
+        return typed  # the model's own, in full
+    if status is _STATUS.DEADLINE_EXCEEDED:
+        return timed_out(timeout_s)
+    return ModelFailedError(
+        f"the model server answered {status.name}: {details or 'no details'}", {"grpc_status": status.name}
+    )
+
+
+def timed_out(timeout_s: float) -> ModelFailedError:
+    """Returns the error of a call that took too long."""
+    return ModelFailedError(
+        f"the model server did not answer within {timeout_s:g} s (--timeout)", {"limit_s": f"{timeout_s:g}"}
+    )

@@ -1,0 +1,249 @@
+"""A bridge at the postbox: takes parcels while the model server is well, hands them to lanes, answers."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from google.protobuf.message import DecodeError
+from nats import errors
+from nats.aio.msg import Msg
+from rendezvous_proto import v1
+from rendezvous_proto.errors import ErrorCode, InvalidRequestError, UnavailableError
+from rendezvous_proto.postbox import score_subject
+from rendezvous_sdk.consumer import ModelConsumer
+from rendezvous_sdk.counters import Counters
+from rendezvous_sdk.nats_connection import Connection
+from rendezvous_sdk.options import ServeOptions
+from rendezvous_sdk.pull import ContinuousPull
+from rendezvous_sdk.scoring import Delivery, unix_us
+from rendezvous_sdk.tasks import end_tasks
+
+from rendezvous_router.bridge.lane import Lane
+from rendezvous_router.bridge.parcel_queue import ParcelQueue, WaitingParcel
+
+__all__ = ["BridgeReader"]
+
+_log = logging.getLogger(__name__)
+
+_CLOCK_REFRESH_S = 30.0
+_CLOCK_RETRY_S = 1.0
+_MAX_PAYLOAD_SHARE = 0.95
+
+
+class BridgeReader:
+    """Reads the postbox between `open` and `close`, any number of times. Belongs to the event loop.
+
+    Args:
+        nc: the connection; it buffers while disconnected, so that scores survive a reconnection.
+        lanes: what scores.
+        options: names, credit and limits.
+        counters: counted into.
+        on_lost: called when the model server could not be reached; `close` is to follow.
+    """
+
+    def __init__(
+        self,
+        nc: Connection,
+        *,
+        lanes: Sequence[Lane],
+        options: ServeOptions,
+        counters: Counters,
+        on_lost: Callable[[UnavailableError], None],
+    ) -> None:
+        self.consumer = ModelConsumer(nc, options)
+        self._nc = nc
+        self._options = options
+        self._counters = counters
+        self._on_lost = on_lost
+        self._queue = ParcelQueue(options.max_joined_rows)
+        self._idle = list(lanes)
+        self._running: dict[asyncio.Task[None], Sequence[WaitingParcel]] = {}
+        self._is_alone = False
+        self._is_open = False
+        self._opening = 0
+        self._owed = 0
+        self._offset_us = 0
+        self._pull: ContinuousPull | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for lane in lanes:
+            lane.limit_bytes(int(nc.max_payload * _MAX_PAYLOAD_SHARE))
+
+    async def start(self) -> None:
+        """Waits for the stream and makes the consumer; reads nothing yet."""
+        await self.consumer.wait_until_ensured()
+        await self._refresh_clock()
+        self._tasks = [
+            asyncio.create_task(self._signal_progress(), name="bridge-progress"),
+            asyncio.create_task(self._follow_clock(), name="bridge-clock"),
+        ]
+
+    async def open(self) -> None:
+        """Begins to pull."""
+        if self._pull is not None:
+            return
+        self._is_open = True
+        self._opening += 1
+        pull = await ContinuousPull.start(
+            self._nc,
+            stream=self.consumer.stream,
+            consumer=self.consumer.name,
+            on_message=self._take,
+            credit=self._options.credit,
+            manual_release=True,
+            ensure=self.consumer.ensure,
+        )
+        self._pull, owed, self._owed = pull, self._owed, 0
+        await pull.release(owed)
+
+    async def close(self) -> None:
+        """Stops to pull, then hands back what waits: so it goes to another replica, or stays in the postbox."""
+        self._is_open = False
+        if self._pull is not None:
+            await self._pull.stop()
+            self._pull = None
+        for parcel in self._queue.clear():
+            await _settle(parcel.msg.nak)
+
+    async def wait_failed(self) -> None:
+        """Returns never; raises what ended a lane, which is a fault of the bridge."""
+        await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Closes, and finishes and publishes what is being scored."""
+        await self.close()
+        if self._running:
+            await asyncio.wait(self._running)
+        await end_tasks(*self._tasks)
+
+    def _take(self, msg: Msg) -> None:
+        self._queue.put(WaitingParcel(msg, self._delivery_of(msg), opening=self._opening))
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Gives each idle lane what may go now."""
+        while self._is_open and self._idle and not self._is_alone:
+            batch = self._queue.take(is_idle=not self._running)
+            if not batch:
+                return
+            self._is_alone = batch[0].is_again
+            lane = self._idle.pop()
+            task = asyncio.create_task(self._score(lane, batch), name="bridge-score")
+            self._running[task] = batch
+            task.add_done_callback(partial(self._finish, lane))
+
+    def _finish(self, lane: Lane, task: "asyncio.Task[None]") -> None:
+        del self._running[task]
+        self._is_alone = False
+        self._idle.append(lane)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+        self._dispatch()
+
+    async def _score(self, lane: Lane, batch: Sequence[WaitingParcel]) -> None:
+        deliveries = [parcel.delivery for parcel in batch]
+        try:
+            replies = await lane.score(deliveries)
+        except UnavailableError as error:
+            await self._hand_back(batch, error)
+        else:
+            for parcel, (score, payload) in zip(batch, replies, strict=True):
+                await self._answer(parcel, payload)
+                self._count(score, parcel.delivery)
+        await self._release(batch)
+
+    async def _release(self, batch: Sequence[WaitingParcel]) -> None:
+        """Gives back credit, unless the pull that gave these parcels is over."""
+        if batch[0].opening != self._opening:
+            return
+        if self._pull is None:
+            self._owed += len(batch)  # it is just being started
+        else:
+            await self._pull.release(len(batch))
+
+    async def _hand_back(self, batch: Sequence[WaitingParcel], error: UnavailableError) -> None:
+        """Returned while this bridge still pulls, a parcel would come straight back: `close` returns it then."""
+        if self._is_open and batch[0].opening == self._opening:
+            self._is_open = False
+            self._on_lost(error)
+        for parcel in batch:
+            if self._pull is not None and parcel.opening == self._opening:
+                self._queue.put(parcel)
+            else:
+                await _settle(parcel.msg.nak)
+
+    async def _answer(self, waiting: WaitingParcel, payload: bytes) -> None:
+        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited."""
+        parcel = waiting.delivery.parcel
+        if parcel.items:
+            try:
+                subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
+                await self._nc.publish(subject, payload)
+            except (errors.Error, InvalidRequestError) as error:
+                # The router is told nothing; it answers by its policy. A redelivery would end the same way.
+                _log.error("score of parcel %s not published: %s", parcel.parcel_id, error)
+        await _settle(waiting.msg.ack if parcel.items else waiting.msg.term)
+
+    def _delivery_of(self, msg: Msg) -> Delivery:
+        received = unix_us()
+        metadata = msg.metadata
+        parcel = v1.Parcel()
+        try:
+            parcel.ParseFromString(msg.data)
+        except DecodeError:
+            _log.error("parcel %s of %s is no Parcel: taken off", metadata.sequence.stream, self.consumer.stream)
+        return Delivery(
+            parcel=parcel,
+            sequence=metadata.sequence.stream,
+            number=metadata.num_delivered,
+            age_us=received + self._offset_us - round(metadata.timestamp.timestamp() * 1e6),
+            received_unix_us=received,
+        )
+
+    def _count(self, score: v1.ParcelScore, delivery: Delivery) -> None:
+        counters = self._counters
+        counters.parcels += 1
+        for item in score.items:
+            if not item.HasField("error"):
+                counters.scored_items += 1
+                counters.scored_rows += item.rows
+            elif int(item.error.code) == ErrorCode.EXPIRED:
+                counters.expired_items += 1
+            else:
+                counters.failed_items += 1
+        counters.durations_ms.append((score.timing.finished_unix_us - delivery.received_unix_us) / 1000)
+
+    async def _signal_progress(self) -> None:
+        """Defends what is held against redelivery while the model server works."""
+        while True:
+            await asyncio.sleep(self._options.ack_wait_s / 6)
+            now = time.monotonic()
+            held = [parcel for batch in self._running.values() for parcel in batch]
+            for parcel in (*held, *self._queue):
+                if now - parcel.signalled_at >= self._options.ack_wait_s / 3:
+                    parcel.signalled_at = now
+                    await _settle(parcel.msg.in_progress)
+
+    async def _follow_clock(self) -> None:
+        pause_s = _CLOCK_REFRESH_S
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = _CLOCK_REFRESH_S if await self._refresh_clock() else _CLOCK_RETRY_S
+
+    async def _refresh_clock(self) -> bool:
+        try:
+            self._offset_us = await self.consumer.clock_offset_us()
+        except (errors.Error, TimeoutError, ValueError) as error:
+            _log.debug("broker's clock not read: %r", error)
+            return False
+        return True
+
+
+async def _settle(call: Callable[[], Awaitable[None]]) -> None:
+    """Sends an acknowledgement; when it cannot be sent, the parcel comes again and is scored again."""
+    try:
+        await call()
+    except errors.Error as error:
+        _log.debug("acknowledgement not sent: %r", error)

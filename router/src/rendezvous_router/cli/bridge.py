@@ -1,0 +1,86 @@
+"""`rendezvous bridge`."""
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rendezvous.spec import parse_duration
+from rendezvous_proto.errors import InvalidRequestError
+from rich.markup import escape
+
+from rendezvous_router.bridge import BridgeError, BridgeOptions, parse_address, run_bridge
+from rendezvous_router.cli._shared import NatsOption, error_console, nats_address
+
+
+def bridge(
+    endpoint: Annotated[str, typer.Option(envvar="RENDEZVOUS_ENDPOINT", help="Endpoint that the model joins.")],
+    model: Annotated[
+        str, typer.Option(envvar="RENDEZVOUS_MODEL", help="Name of the model in the endpoint, NAME or NAME:VERSION.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="The model server: grpc://host:port (service Score), or oip+grpc://host:port/model or "
+            "oip+http://host:port/model (Open Inference Protocol; /version may follow)."
+        ),
+    ],
+    nats: NatsOption = None,
+    concurrency: Annotated[int, typer.Option(help="Calls to the model server at one time.")] = 4,
+    credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring; 0: twice the concurrency.")] = 0,
+    max_rows: Annotated[int, typer.Option(help="Most rows of one call; waiting parcels are joined up to it.")] = 4096,
+    timeout: Annotated[str, typer.Option(help="Deadline of one call.")] = "10s",
+    scoring_limit: Annotated[
+        str,
+        typer.Option(envvar="RENDEZVOUS_SCORING_LIMIT", help="Limit of a table, whatever number of calls it takes."),
+    ] = "60s",
+    ack_wait: Annotated[
+        str,
+        typer.Option(
+            envvar="RENDEZVOUS_ACK_WAIT", help="Without a sign of life for so long, a parcel goes to another replica."
+        ),
+    ] = "1s",
+    log_level: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL")] = "INFO",
+) -> None:
+    """Joins a model server to an endpoint, until SIGTERM or Ctrl-C; then drains.
+
+    Exit status: 0 drained, 1 serving failed, 2 the model server, the endpoint and the options do not fit together.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        name, version = _split_model(model)
+        options = BridgeOptions(
+            endpoint=endpoint,
+            name=name,
+            version=version,
+            to=parse_address(to),
+            nats=nats_address(nats),
+            concurrency=concurrency,
+            credit=credit,
+            max_rows=max_rows,
+            timeout_s=_seconds("--timeout", timeout),
+            scoring_limit_s=_seconds("--scoring-limit", scoring_limit),
+            ack_wait_s=_seconds("--ack-wait", ack_wait),
+        )
+        status = asyncio.run(run_bridge(options))
+    except (BridgeError, InvalidRequestError) as error:
+        error_console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(2) from error
+    raise typer.Exit(status)
+
+
+def _split_model(model: str) -> tuple[str, str]:
+    """Returns name and version of `tree:2`; of `tree`, the version that the environment names, else 1."""
+    name, _, version = model.partition(":")
+    return name, version or os.environ.get("RENDEZVOUS_VERSION", "1")
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"{option}: {error}") from error
