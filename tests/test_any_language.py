@@ -346,15 +346,14 @@ def test_drain(language: str, tmp_path: Path) -> None:
     """SIGTERM: what was begun is answered, an idle stream does not keep the process, and it ends with status 0."""
     require_language(language)
     running = Served(language, tmp_path / "log")
-    pending: list[v1.ScoreRequest] = [v1.ScoreRequest(request_id="a", inputs=sound())]
-    health = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
-    assert next(health).status == health_pb2.HealthCheckResponse.SERVING
     large = table(applicants(20_000, 3))
-    calls = [running.stub.Score.future(v1.ScoreRequest(inputs=large), timeout=20) for _ in range(4)]
-    first = running.stub.ScoreStream(iter(pending))
-    assert next(first).request_id == "a"
+    asked = [v1.ScoreRequest(inputs=sound()), *[v1.ScoreRequest(inputs=large)] * 4]
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    replies = running.stub.ScoreStream(iter(asked), timeout=20)
+    assert next(replies).outputs.rows == 3
     running.process.signal(signal.SIGTERM)
-    assert next(health).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert [call.result().outputs.rows for call in calls] == [20_000] * 4
+    assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert [reply.outputs.rows for reply in replies] == [20_000] * 4
     assert running.process.popen.wait(9.0) == 0
     assert running.close() == 0

@@ -38,6 +38,27 @@ build_go() {
   )
 }
 
+build_node() {
+  open_workshop node
+  (
+    cd "$work"
+    npm ci --silent --no-audit --no-fund
+    # shellcheck disable=SC2046 # names without spaces
+    protoc -I "$PROTO" --plugin=node_modules/.bin/protoc-gen-ts_proto --ts_proto_out=src \
+      --ts_proto_opt=outputServices=grpc-js,env=node,esModuleInterop=true,importSuffix=.js,forceLong=bigint $(protos)
+    rm -rf dist
+    node_modules/.bin/tsc
+    # Reflection tells what the server offers from descriptors, which the generated code does not hold.
+    local health=node_modules/grpc-health-check/proto
+    protoc -I "$PROTO" -I "$health" --include_imports --descriptor_set_out=dist/services.binpb \
+      rendezvous/v1/score.proto health/v1/health.proto
+  )
+  rm -rf "$out"
+  mkdir -p "$out"
+  cp -R "$work/dist/." "$work/package.json" "$work/package-lock.json" "$out/"
+  (cd "$out" && npm ci --silent --no-audit --no-fund --omit=dev --ignore-scripts)
+}
+
 case ${1:-} in
   go | node | cpp | rust) languages=("$1") ;;
   all) languages=(go node cpp rust) ;;
