@@ -4,14 +4,16 @@ import json
 import math
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped] # ships no types
+import numpy as np
 import pytest
-from rendezvous_proto import v1
+from rendezvous_proto import postbox, v1
 from rendezvous_proto.deadlines import is_expired
-from rendezvous_proto.errors import ERROR_TABLE, ErrorCode, InvalidFrameError
+from rendezvous_proto.errors import ERROR_TABLE, ErrorCode, InvalidFrameError, InvalidRequestError
 from rendezvous_proto.frames import (
     FrameView,
     check_frame,
@@ -77,10 +79,18 @@ def test_files_are_those_of_the_script() -> None:
 
 
 def test_script_is_independent_of_the_codec() -> None:
-    """The script that writes the vectors imports nothing of the code that they test."""
-    text = (FOLDER / "make_vectors.py").read_text()
-    assert "import rendezvous" not in text
-    assert "from rendezvous" not in text
+    """The scripts that write the vectors import nothing of the code that they test."""
+    for script in FOLDER.glob("*.py"):
+        text = script.read_text()
+        assert "import rendezvous" not in text
+        assert "from rendezvous" not in text
+
+
+def test_a_wheel_holds_every_topic() -> None:
+    """The wheel's list of files has each topic."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert sorted(included) == sorted(f"vectors/{topic}.json" for topic in TOPICS)
 
 
 def test_unknown_topic_is_refused() -> None:
@@ -174,3 +184,53 @@ def test_error_table_is_that_of_the_vectors() -> None:
     actual = [(c, c.name, f.retryable, f.grpc_status, f.http_status) for c, f in ERROR_TABLE.items()]
     assert actual == expected
     assert list(ERROR_TABLE) == list(ErrorCode)
+
+
+@pytest.mark.parametrize("case", cases("nans"))
+def test_nan_is_a_number_whatever_its_payload(case: dict[str, Any]) -> None:
+    """Every bit pattern of NaN is NaN and not missing, and keeps its bits on the way through."""
+    frame = parsed(case["wire"])
+    view = FrameView(frame)
+    missing = view.missing("x")
+    assert missing is not None
+    assert missing.tolist() == case["missing"]
+    assert np.isnan(view["x"]).tolist() == case["nan"]
+    again = encode_frame({"x": view["x"]}, types={"x": case["type"]})
+    assert again.columns[0].values == frame.columns[0].values
+
+
+@pytest.mark.parametrize("case", cases("names", "name", "version"))
+def test_names_and_versions(case: dict[str, Any]) -> None:
+    """What may be a name is taken as it is, anything else refused before it gets anywhere."""
+    is_version = case["kind"] == "version"
+    if not case["valid"]:
+        with pytest.raises(InvalidRequestError):
+            postbox.check_version(case["value"]) if is_version else postbox.check_name("model", case["value"])
+    elif is_version:
+        assert postbox.version_token(case["value"]) == case["token"]
+    else:
+        assert postbox.check_name("request id", case["value"]) == case["value"]
+
+
+@pytest.mark.parametrize("case", cases("names", "addresses"))
+def test_addresses_in_nats(case: dict[str, Any]) -> None:
+    """Subjects, streams, consumer, keys and headers follow from the names."""
+    endpoint, model, version, router = (case[key] for key in ("endpoint", "model", "version", "router"))
+    assert case["subjects"] == {
+        "raw": postbox.raw_subject(endpoint),
+        "input": postbox.input_subject(endpoint),
+        "decision": postbox.decision_subject(endpoint),
+        "feedback": postbox.feedback_subject(endpoint),
+        "score": postbox.score_subject(endpoint, model, router),
+        "scores_of_router": postbox.router_scores_subject(router),
+        "scores_of_endpoint": postbox.score_subjects(endpoint),
+    }
+    assert case["streams"] == {"durable": postbox.durable_stream(endpoint), "scores": postbox.score_stream(endpoint)}
+    assert case["consumer"] == postbox.consumer_name(model, version)
+    assert case["keys"] == {
+        postbox.ENDPOINTS_BUCKET: postbox.endpoint_key(endpoint),
+        postbox.MODELS_BUCKET: postbox.model_key(endpoint, model, version),
+        postbox.REPLICAS_BUCKET: postbox.replica_key(endpoint, model, version, case["replica"]),
+        postbox.ROUTERS_BUCKET: postbox.router_key(router),
+    }
+    assert case["headers"] == {postbox.MSG_ID_HEADER: case["parcel_id"]}

@@ -7,7 +7,18 @@ from typing import Any, cast
 
 __all__ = ["TOPICS", "load_vectors"]
 
-TOPICS = ("frames", "missing", "parcels", "deadlines", "errors")
+TOPICS = (
+    "frames",
+    "missing",
+    "nans",
+    "parcels",
+    "scores",
+    "deadlines",
+    "errors",
+    "statuses",
+    "names",
+    "traces",
+)
 """What there are vectors of; one file each."""
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "vectors"
