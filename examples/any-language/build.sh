@@ -59,6 +59,12 @@ build_node() {
   (cd "$out" && npm ci --silent --no-audit --no-fund --omit=dev --ignore-scripts)
 }
 
+build_cpp() {
+  open_workshop cpp
+  make --silent -C "$work" -j "$JOBS" PROTO="$PROTO"
+  strip -o "$out/scorecard" "$work/scorecard"
+}
+
 case ${1:-} in
   go | node | cpp | rust) languages=("$1") ;;
   all) languages=(go node cpp rust) ;;
