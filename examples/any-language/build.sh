@@ -65,6 +65,12 @@ build_cpp() {
   strip -o "$out/scorecard" "$work/scorecard"
 }
 
+build_rust() {
+  open_workshop rust
+  PROTO=$PROTO cargo build --quiet --release --jobs "$JOBS" --manifest-path "$work/Cargo.toml" --target-dir "$work/target"
+  cp "$work/target/release/scorecard" "$out/scorecard"
+}
+
 case ${1:-} in
   go | node | cpp | rust) languages=("$1") ;;
   all) languages=(go node cpp rust) ;;
