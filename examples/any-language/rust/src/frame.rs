@@ -111,7 +111,7 @@ fn check_column(column: &Column, rows: u64) -> Result<(), Error> {
     if missing.len() as u64 != needed {
         return invalid(name, format!("missing bitmap has {} bytes: {rows} rows need {needed}", missing.len()));
     }
-    if rows % 8 != 0 && last >> (rows % 8) != 0 {
+    if !rows.is_multiple_of(8) && last >> (rows % 8) != 0 {
         return invalid(name, format!("missing bitmap has bits set beyond row {}: spare bits must be 0", rows - 1));
     }
     Ok(())
