@@ -8,8 +8,20 @@ Design and what was turned down: docs/adr/0011-bridge.md.
 from rendezvous_router.bridge.address import FarAddress, parse_address
 from rendezvous_router.bridge.bridge import Bridge
 from rendezvous_router.bridge.errors import BridgeError
-from rendezvous_router.bridge.mapping import MappingSpec
+from rendezvous_router.bridge.mapping import MappingSpec, load_mapping
+from rendezvous_router.bridge.mapping_text import parse_inputs, parse_outputs
 from rendezvous_router.bridge.options import BridgeOptions
 from rendezvous_router.bridge.run import run_bridge
 
-__all__ = ["Bridge", "BridgeError", "BridgeOptions", "FarAddress", "MappingSpec", "parse_address", "run_bridge"]
+__all__ = [
+    "Bridge",
+    "BridgeError",
+    "BridgeOptions",
+    "FarAddress",
+    "MappingSpec",
+    "load_mapping",
+    "parse_address",
+    "parse_inputs",
+    "parse_outputs",
+    "run_bridge",
+]

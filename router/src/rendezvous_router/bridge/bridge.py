@@ -19,9 +19,11 @@ from rendezvous_sdk.scoring import unix_us
 from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.thread import ModelThread
 
-from rendezvous_router.bridge.address import SCORE
-from rendezvous_router.bridge.errors import FarWaitError
+from rendezvous_router.bridge.address import OIP_GRPC, OIP_HTTP, SCORE
+from rendezvous_router.bridge.errors import BridgeError, FarWaitError
 from rendezvous_router.bridge.far import Far, FarInfo
+from rendezvous_router.bridge.far_oip_grpc import OipGrpcFar
+from rendezvous_router.bridge.far_oip_http import OipHttpFar
 from rendezvous_router.bridge.far_score import ScoreFar
 from rendezvous_router.bridge.lane import COMPONENT, Lane
 from rendezvous_router.bridge.options import BridgeOptions
@@ -44,7 +46,14 @@ _FLUSH_TIMEOUT_S = 2
 
 def open_far(options: BridgeOptions) -> Far:
     """Returns the model server, not yet asked anything."""
-    return ScoreFar(options.to, max_message_bytes=options.max_message_bytes)
+    to = options.to
+    if to.scheme == OIP_GRPC:
+        return OipGrpcFar(to, mapping=options.mapping, max_message_bytes=options.max_message_bytes)
+    if to.scheme == OIP_HTTP:
+        return OipHttpFar(to, mapping=options.mapping, connections=options.concurrency + 1)
+    if options.mapping.parameters:
+        raise BridgeError("mapping: parameters: the service Score has none; they belong to oip+grpc and oip+http")
+    return ScoreFar(to, max_message_bytes=options.max_message_bytes)
 
 
 class Bridge:

@@ -10,9 +10,9 @@ from rendezvous_proto.errors import (
 )
 
 from rendezvous_router.bridge.address import FarAddress
-from rendezvous_router.bridge.errors import FarSilentError, FarWaitError
+from rendezvous_router.bridge.errors import BridgeError, FarSilentError, FarWaitError
 
-__all__ = ["far_failure", "open_channel", "reason_of", "timed_out", "wait_failure"]
+__all__ = ["far_failure", "open_channel", "reason_of", "start_failure", "timed_out", "wait_failure"]
 
 _STATUS = grpc.StatusCode
 _LOST = (_STATUS.UNAVAILABLE, _STATUS.CANCELLED)
@@ -55,6 +55,14 @@ def wait_failure(address: FarAddress, error: grpc.RpcError) -> FarWaitError:
     if status is _STATUS.DEADLINE_EXCEEDED:
         return FarSilentError(f"{address} does not answer")
     return FarWaitError(f"{address}: {status.name}: {details}")
+
+
+def start_failure(address: FarAddress, error: grpc.RpcError, hint: str) -> BridgeError | FarWaitError:
+    """Returns why the far side does not say what it is; *hint* ends the message where it is something else."""
+    status, details = reason_of(error)
+    if status is _STATUS.UNIMPLEMENTED or "http1" in details:
+        return BridgeError(f"{address} does not answer as it should ({status.name}: {details}): is it {hint}")
+    return wait_failure(address, error)
 
 
 def far_failure(error: grpc.RpcError, typed: RendezvousError, timeout_s: float) -> RendezvousError:

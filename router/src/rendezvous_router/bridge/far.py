@@ -39,6 +39,8 @@ class FarInfo:
     """What it gives; empty: not declared."""
     carries_missing: bool = False
     """Whether missing rows can be sent to it at all."""
+    tells_text: bool = False
+    """Whether it tells text from bytes; if not, bytes that nobody declares are taken for text."""
     max_rows: int | None = None
     """Most rows of one call; None: any number."""
 

@@ -10,13 +10,15 @@ from rendezvous_proto.ids import new_id
 from rendezvous_sdk.grpc_errors import from_rpc
 
 from rendezvous_router.bridge.address import FarAddress
-from rendezvous_router.bridge.channel import far_failure, open_channel, reason_of, wait_failure
+from rendezvous_router.bridge.channel import far_failure, open_channel, reason_of, start_failure, wait_failure
 from rendezvous_router.bridge.errors import BridgeError, FarWaitError
 from rendezvous_router.bridge.far import CallContext, FarColumn, FarInfo
 
 __all__ = ["ScoreFar"]
 
 _STATUS = grpc.StatusCode
+_REFUSED = (_STATUS.NOT_FOUND, _STATUS.INVALID_ARGUMENT)
+_HINT = "a server of rendezvous.v1.Score? One of the Open Inference Protocol is addressed by oip+grpc://host:port/model"
 _NO_HEALTH = (_STATUS.UNIMPLEMENTED, _STATUS.NOT_FOUND)
 
 
@@ -42,15 +44,16 @@ class ScoreFar:
                 v1.DescribeRequest(endpoint=self.address.model), timeout=timeout_s
             )
         except grpc.RpcError as error:
-            if reason_of(error)[0] in (_STATUS.UNIMPLEMENTED, _STATUS.NOT_FOUND, _STATUS.INVALID_ARGUMENT):
-                raise BridgeError(self._refusal(error)) from error
-            raise wait_failure(self.address, error) from error
+            if reason_of(error)[0] in _REFUSED:
+                raise BridgeError(f"{self.address} refuses to describe its model: {reason_of(error)[1]}") from error
+            raise start_failure(self.address, error, _HINT) from error
         signature = info.signature
         return FarInfo(
             info=info,
             inputs=[_far_column(spec) for spec in signature.inputs],
             outputs=[_far_column(spec) for spec in signature.outputs],
             carries_missing=True,
+            tells_text=True,
         )
 
     def check(self, timeout_s: float) -> None:
@@ -103,15 +106,6 @@ class ScoreFar:
         if status != health_pb2.HealthCheckResponse.SERVING:
             name = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
             raise FarWaitError(f"{self.address} reports {name}")
-
-    def _refusal(self, error: grpc.RpcError) -> str:
-        status, details = reason_of(error)
-        if status is _STATUS.UNIMPLEMENTED:
-            return (
-                f"{self.address} does not implement rendezvous.v1.Score/Describe: is it another port? "
-                "A server of the Open Inference Protocol is addressed by oip+grpc://host:port/model"
-            )
-        return f"{self.address} refuses to describe its model: {status.name}: {details}"
 
 
 def _far_column(spec: v1.ColumnSpec) -> FarColumn:

@@ -4,14 +4,25 @@ import asyncio
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rendezvous.spec import parse_duration
 from rendezvous_proto.errors import InvalidRequestError
 from rich.markup import escape
 
-from rendezvous_router.bridge import BridgeError, BridgeOptions, parse_address, run_bridge
+from rendezvous_router.bridge import (
+    BridgeError,
+    BridgeOptions,
+    MappingSpec,
+    load_mapping,
+    parse_address,
+    parse_inputs,
+    parse_outputs,
+    run_bridge,
+)
 from rendezvous_router.cli._shared import NatsOption, error_console, nats_address
 
 
@@ -27,6 +38,15 @@ def bridge(
             "oip+http://host:port/model (Open Inference Protocol; /version may follow)."
         ),
     ],
+    inputs: Annotated[
+        str | None,
+        typer.Option(help="What the model's tensors are made of: tensor=column, tensor:FP32=[column,column], ..."),
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(help="What the endpoint's columns are taken from: column=tensor, column=tensor[1], ..."),
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="The same and more as YAML; see the guide.")] = None,
     nats: NatsOption = None,
     concurrency: Annotated[int, typer.Option(help="Calls to the model server at one time.")] = 4,
     credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring; 0: twice the concurrency.")] = 0,
@@ -58,6 +78,7 @@ def bridge(
             name=name,
             version=version,
             to=parse_address(to),
+            mapping=_mapping(mapping, inputs, outputs),
             nats=nats_address(nats),
             concurrency=concurrency,
             credit=credit,
@@ -77,6 +98,16 @@ def _split_model(model: str) -> tuple[str, str]:
     """Returns name and version of `tree:2`; of `tree`, the version that the environment names, else 1."""
     name, _, version = model.partition(":")
     return name, version or os.environ.get("RENDEZVOUS_VERSION", "1")
+
+
+def _mapping(file: Path | None, inputs: str | None, outputs: str | None) -> MappingSpec:
+    """Returns the file's mapping; what the options say of a tensor or column goes before it."""
+    read = load_mapping(file) if file is not None else MappingSpec()
+    return msgspec.structs.replace(
+        read,
+        inputs={**read.inputs, **(parse_inputs(inputs) if inputs else {})},
+        outputs={**read.outputs, **(parse_outputs(outputs) if outputs else {})},
+    )
 
 
 def _seconds(option: str, text: str) -> float:
