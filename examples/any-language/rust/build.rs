@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file_descriptor_set_path(PathBuf::from(env::var("OUT_DIR")?).join("services.bin"))
         .compile_protos(&[format!("{proto}/rendezvous/v1/score.proto")], &[proto])?;
     let said = Command::new(env::var("RUSTC")?).arg("--version").output()?;
-    println!("cargo::rustc-env=COMPILER={}", String::from_utf8(said.stdout)?.trim());
+    let compiler = String::from_utf8(said.stdout)?; // rustc 1.88.0 (commit, day)
+    println!("cargo::rustc-env=COMPILER={}", compiler.split(" (").next().unwrap_or_default());
     Ok(())
 }
