@@ -1,7 +1,10 @@
 """The scorecard on the bare messages, in each language that is built: the contract, and the answers of Python."""
 
 import importlib
+import os
+import re
 import signal
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -18,13 +21,19 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rendezvous_proto import v1
 from rendezvous_proto.errors import ERROR_METADATA_KEY
 from rendezvous_proto.frames import FrameView, encode_frame
+from rendezvous_router.nats_server import find_free_port
 
+from tests.support.guide import Reader
 from tests.support.languages import require_language
 from tests.support.processes import Process
-from toolchains.languages import ROOT
+from toolchains.building import is_built
+from toolchains.languages import LANGUAGES, ROOT
+from toolchains.tools import find_gaps
 
 HERE = ROOT / "examples" / "any-language"
 COMMANDS: dict[str, str] = yaml.safe_load((HERE / "languages.yaml").read_text())
+BARE = ("go", "node", "cpp", "rust")
+"""Languages whose programs speak gRPC only."""
 TYPES = {
     "checking_account": "STRING",
     "duration_months": "INT64",
@@ -79,7 +88,7 @@ class Served:
         return self.process.stop()
 
 
-@pytest.fixture(scope="module", params=list(COMMANDS))
+@pytest.fixture(scope="module", params=BARE)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The scorecard of each language."""
     require_language(request.param)
@@ -341,7 +350,7 @@ def test_ready_line(served: Served) -> None:
     assert f", grpc {served.address}" in served.ready
 
 
-@pytest.mark.parametrize("language", list(COMMANDS))
+@pytest.mark.parametrize("language", BARE)
 def test_drain(language: str, tmp_path: Path) -> None:
     """SIGTERM: what was begun is answered, an idle stream does not keep the process, and it ends with status 0."""
     require_language(language)
@@ -357,3 +366,30 @@ def test_drain(language: str, tmp_path: Path) -> None:
     assert [reply.outputs.rows for reply in replies] == [20_000] * 4
     assert running.process.popen.wait(9.0) == 0
     assert running.close() == 0
+
+
+@pytest.mark.timeout(300)
+def test_the_guide_leads_to_an_answer(tmp_path: Path) -> None:
+    """Every command of the guide, typed in the repository's root, prints what the guide shows."""
+    require_language("go")
+    for name in ("proto", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    with Reader(tmp_path) as reader:
+        reader.ports["9001"] = find_free_port()
+        assert reader.follow(ROOT / "docs" / "guides" / "any-language.md") >= 7
+
+
+@pytest.mark.timeout(240)
+def test_polyglot() -> None:
+    """The demo runs every language that is built in one endpoint; all answer all requests, and agree."""
+    for language in LANGUAGES:
+        if os.environ.get("CI"):
+            require_language(language)
+    done = subprocess.run(
+        [sys.executable, str(HERE / "polyglot.py")], capture_output=True, text=True, timeout=220, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = [language.title for name, language in LANGUAGES.items() if is_built(language) and not find_gaps(language)]
+    for title in ("Python", *built):
+        assert re.search(rf"│ {re.escape(title)} .*│ 200 of 200 │ +100% │", done.stdout), done.stdout
+    assert "Everything is stopped again." in done.stdout

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the scorecard of one language, or of all: build.sh <go|node|cpp|rust|all>
+# Builds your copy of one:                         build.sh <go|node|cpp|rust> FOLDER
 #
-# Everything is made in .tools/any-language/<language>/ (what runs) and .tools/any-language-build/<language>/ (what is
-# only needed to build it); nothing is left here. The messages are generated from the repository's proto/ each time.
+# Everything is made in .tools/any-language/<language or folder's name>/ (what runs) and .tools/any-language-build/ (what
+# is only needed to build it); nothing is left here. The messages are generated from the repository's proto/ each time.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,12 +11,16 @@ ROOT=$(cd "$HERE/../.." && pwd)
 PROTO=$ROOT/proto
 JOBS=${JOBS:-2}
 
-# Sets $out and $work, makes both, and copies the language's sources into $work.
+# Sets $out and $work, makes both, and copies the sources into $work; what was copied before and is gone now goes.
 open_workshop() {
-  out=$ROOT/.tools/any-language/$1
-  work=$ROOT/.tools/any-language-build/$1
+  local source=${folder:-$HERE/$1} name
+  name=$(basename "$source")
+  out=$ROOT/.tools/any-language/$name
+  work=$ROOT/.tools/any-language-build/$name
   mkdir -p "$out" "$work"
-  cp -R "$HERE/$1/." "$work/"
+  rm -rf "$work/src"
+  find "$work" -maxdepth 1 -type f \( -name '*.go' -o -name '*.cpp' -o -name '*.h' \) -delete
+  cp -R "$source/." "$work/"
 }
 
 protos() { (cd "$PROTO" && ls rendezvous/v1/*.proto); }
@@ -71,15 +76,20 @@ build_rust() {
   cp "$work/target/release/scorecard" "$out/scorecard"
 }
 
+usage() {
+  echo "usage: build.sh <go|node|cpp|rust|all> | build.sh <go|node|cpp|rust> FOLDER" >&2
+  exit 2
+}
+
+folder=${2:-}
+test -z "$folder" || folder=$(cd "$folder" && pwd)
 case ${1:-} in
   go | node | cpp | rust) languages=("$1") ;;
-  all) languages=(go node cpp rust) ;;
-  *)
-    echo "usage: build.sh <go|node|cpp|rust|all>" >&2
-    exit 2
-    ;;
+  all) test -z "$folder" || usage && languages=(go node cpp rust) ;;
+  *) usage ;;
 esac
 for language in "${languages[@]}"; do
   "build_$language"
-  echo "$language: run it with: $(sed -n "s/^$language: *//p" "$HERE/languages.yaml")"
+  command=$(sed -n "s/^$language: *//p" "$HERE/languages.yaml")
+  echo "run it from the repository's root: ${command/any-language\/$language/any-language\/$(basename "$out")}"
 done

@@ -28,7 +28,11 @@ const endpoint = setting("ENDPOINT", "scorecard");
 const model = setting("MODEL", "node");
 const version = setting("VERSION", "1");
 
-const unixUs = (): bigint => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));
+// Microseconds since 1970: the wall clock counts milliseconds only, so what passes since is taken from the other clock.
+function startClock(): () => bigint {
+  const [wallMs, startedMs] = [Date.now(), performance.now()];
+  return () => BigInt(Math.round((wallMs + performance.now() - startedMs) * 1000));
+}
 
 function describe(): ModelInfo {
   const manifest = JSON.parse(readFileSync(new URL("./package.json", import.meta.url), "utf8"));
@@ -49,16 +53,17 @@ function describe(): ModelInfo {
 
 // Never throws: what is wrong is in the reply, as ScoreStream sends it.
 function answer(request: ScoreRequest, metadata: grpc.Metadata): ScoreReply {
-  const received = unixUs();
+  const unixUs = startClock();
+  const receivedUnixUs = unixUs();
   const reply = ScoreReply.create({ requestId: request.requestId, model, version });
   reply.traceparent = traceparent(request, metadata);
   try {
     const columns = check(request);
     reply.requestId ||= newId();
-    const started = unixUs();
+    const startedUnixUs = unixUs();
     const rows = request.inputs?.rows ?? 0n;
     reply.outputs = Frame.create({ rows, columns: score(columns, Number(rows)) });
-    reply.timing = Timing.create({ receivedUnixUs: received, startedUnixUs: started, finishedUnixUs: unixUs() });
+    reply.timing = Timing.create({ receivedUnixUs, startedUnixUs, finishedUnixUs: unixUs() });
   } catch (cause) {
     reply.error = toFailure(cause);
   }
