@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from rendezvous_router.nats_server import find_free_port
 from bench.processes import ROOT, running, wait_for
 from bench.systems import System, Workshop
 
-ENVIRONMENT = ROOT / ".tools" / "mlserver-venv"
+_INSTALLED = "installed.txt"
 _ESTIMATORS = ("boosted", "logit", "forest")
 _INSTALL_TIMEOUT_S = 600.0
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -24,28 +25,37 @@ class NotInstallableError(RuntimeError):
     """MLServer could not be installed; the message says why."""
 
 
+def environment() -> Path:
+    """Returns the folder of MLServer's environment: `$XDG_CACHE_HOME/rendezvous/mlserver-venv`, outside the tree."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rendezvous" / "mlserver-venv"
+
+
 def ensure_installed() -> Path:
-    """Installs MLServer into `.tools/mlserver-venv` unless it is there; returns its Python.
+    """Installs MLServer into `environment()` unless it is there as it should be; returns its Python.
 
     Raises:
         NotInstallableError: pip failed, or took more than 10 minutes.
     """
-    python = ENVIRONMENT / "bin" / "python"
-    if (ENVIRONMENT / "bin" / "mlserver").exists():
-        return python
+    folder = environment()
+    python = folder / "bin" / "python"
     # MLServer 1.7's workers do not start with later ones: they ask for a current loop where there is none.
     uvloop = "uvloop<0.22"
     wanted = [
         "mlserver",
+        "mlserver-sklearn",
         uvloop,
         *(f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "skops", "pandas")),
     ]
+    installed = folder / _INSTALLED
+    if installed.exists() and installed.read_text().split() == wanted:
+        return python
     try:
-        _run([sys.executable, "-m", "venv", str(ENVIRONMENT)])
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         _run([str(python), "-m", "pip", "install", "--quiet", *wanted])
     except (subprocess.SubprocessError, OSError) as error:
         output = getattr(error, "stderr", None) or str(error)
         raise NotInstallableError(f"MLServer could not be installed: {output.strip().splitlines()[-1]}") from error
+    installed.write_text("\n".join(wanted))
     return python
 
 
