@@ -17,3 +17,18 @@ score <- function(applicants) {
     label = ifelse(probability >= 0.5, "bad", "good")
   )
 }
+
+rdv_serve(rdv_model(
+  score,
+  name = "r",
+  inputs = list(
+    checking_account = rdv_column("STRING", allow_missing = TRUE),
+    duration_months = rdv_column("INT64"),
+    credit_amount = rdv_column("FP64", allow_missing = TRUE),
+    age_years = rdv_column("INT64")
+  ),
+  outputs = c(default_probability = "FP64", label = "STRING"),
+  task = "classification",
+  labels = c("good", "bad"),
+  description = "A scorecard of hand-written rules."
+))
