@@ -16,11 +16,11 @@ What is not said follows by name.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from msgspec import Meta, Struct
-from rendezvous._problems import Problems
+from rendezvous._problems import Problems, nearest
 from rendezvous._reading import read_struct
 from rendezvous.spec import SpecError, TypeName
 
@@ -37,7 +37,7 @@ class TensorSource(Struct, frozen=True):
 
     column: Annotated[str | None, Meta(description="The endpoint's column; default: the tensor's name.")] = None
     pack: Annotated[list[str] | None, Meta(description="Scalar columns, side by side, instead of one column.")] = None
-    datatype: Annotated[TypeName | None, Meta(description="Datatype, where the model declares none.")] = None
+    datatype: Annotated[str, Meta(description="Datatype, where the model declares none; empty: the columns' own.")] = ""
 
     @property
     def is_pack(self) -> bool:
@@ -50,7 +50,7 @@ class ColumnSource(Struct, frozen=True):
 
     tensor: Annotated[str | None, Meta(description="The model's tensor; default: the column's name.")] = None
     index: Annotated[int | None, Meta(description="Position in each row of the tensor; default: the whole row.")] = None
-    type: Annotated[TypeName | None, Meta(description="Type, where the endpoint declares none.")] = None
+    type: Annotated[str, Meta(description="Type, where the endpoint declares none; empty: the tensor's own.")] = ""
 
 
 class MappingSpec(Struct, frozen=True):
@@ -75,11 +75,13 @@ def parse_mapping(document: object) -> MappingSpec:
     mapping = read_struct(MappingSpec, {} if document is None else document, "", problems)
     problems.check()
     for name, source in mapping.inputs.items():
+        _check_type(f"inputs.{name}.datatype", source.datatype, problems)
         if source.column is not None and source.pack is not None:
             problems.add(f"inputs.{name}", "has both a column and a pack: give one of them")
         if source.pack is not None and not source.pack:
             problems.add(f"inputs.{name}.pack", "is empty: name the columns")
     for name, column in mapping.outputs.items():
+        _check_type(f"outputs.{name}.type", column.type, problems)
         if column.index is not None and column.index < 0:
             problems.add(f"outputs.{name}.index", f"{column.index}: positions are counted from 0")
     problems.check()
@@ -97,6 +99,12 @@ def load_mapping(path: Path) -> MappingSpec:
     except SpecError as error:
         lines = [f"{path}: {where or 'document'}: {what}" for where, what in error.problems]
         raise BridgeError("\n".join(lines)) from error
+
+
+def _check_type(path: str, name: str, problems: Problems) -> None:
+    known = get_args(TypeName)
+    if name and name not in known:
+        problems.add(path, f"type {name!r} is unknown{nearest(name, known)}")
 
 
 def _load_yaml(path: Path) -> Any:

@@ -130,6 +130,8 @@ def column_of_json(name: str, datatype: str, shape: Sequence[int], data: object,
     elements = list(_flat(data))
     if datatype.startswith("FP"):
         elements = [float("nan") if element is None else element for element in elements]
+    if None in elements:
+        raise _invalid(name, f"has null among its elements, which {datatype} cannot hold")
     if column.type == BYTES:
         if any(not isinstance(element, str) for element in elements):
             raise _invalid(name, "has elements that are no text, and its datatype is BYTES")
