@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from nats.js.errors import KeyNotFoundError
+from rendezvous_proto import v1
 from rendezvous_proto.errors import ErrorCode
 from rendezvous_proto.frames import FrameView
 from rendezvous_proto.postbox import MODELS_BUCKET, REPLICAS_BUCKET, durable_stream
 from rendezvous_router.nats_server import NatsServer
+from rendezvous_sdk.postbox import next_credit
+from rendezvous_sdk.scoring import Delivery
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -212,3 +215,23 @@ async def test_models_and_replicas_are_registered(
     assert await asyncio.to_thread(served.process.wait, 10) == 0
     with pytest.raises(KeyNotFoundError):
         await (await js.key_value(REPLICAS_BUCKET)).get(f"e.m.1-2.{ready[4]}")
+
+
+@pytest.mark.parametrize(
+    ("present", "least", "numbers", "took_s", "expected"),
+    [
+        (4, 4, [1, 1, 1, 1], 0.001, 8),
+        (64, 4, [1] * 64, 0.001, 64),
+        (16, 4, [1] * 4, 0.008, 10),
+        (16, 4, [1], 0.1, 4),
+        (16, 4, [1, 2], 0.001, 4),
+        (1, 1, [1], 0.0, 1),
+    ],
+    ids=["quick: twice", "never beyond 64", "what 20 ms allow", "slow: the least", "redelivered: the least", "1 stays"],
+)
+def test_more_is_taken_ahead_of_a_quick_model(
+    present: int, least: int, numbers: list[int], took_s: float, expected: int
+) -> None:
+    """Credit follows how quickly parcels are scored, and falls back to the least where a replica died."""
+    scored = [Delivery(parcel=v1.Parcel(), number=number) for number in numbers]
+    assert next_credit(present, least, scored, took_s) == expected

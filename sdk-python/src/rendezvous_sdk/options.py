@@ -42,7 +42,7 @@ class ServeOptions:
     ack_wait_s: float = DEFAULT_ACK_WAIT_S
     """Seconds without a sign of life after which a parcel goes to another replica; 0.1 to 3600."""
     credit: int = 4
-    """Parcels taken from the postbox ahead of scoring."""
+    """Parcels taken from the postbox ahead of scoring; up to 64 while they are scored within 20 ms; 1 stays 1."""
     max_joined_rows: int = 16384
     """Waiting parcels are scored together as one table of at most so many rows."""
     scoring_limit_s: float = 60.0

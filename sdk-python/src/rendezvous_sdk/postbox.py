@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 _CLOCK_REFRESH_S = 30.0
 _CLOCK_RETRY_S = 1.0
 _FLUSH_TIMEOUT_S = 1
+_AHEAD_S = 0.02
+_MOST_CREDIT = 64
 
 
 class _Waiting:
@@ -178,11 +180,14 @@ class PostboxReader:
         if deliveries[0].number > 1:
             # It may end this process: what was answered before must have left by then.
             await self._flush()
+        started = time.monotonic()
         replies = await self._replies(deliveries)
+        took_s = time.monotonic() - started
         for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
             await self._answer(waiting, delivery, payload)
             self._count(score, delivery)
         if self._pull is not None:
+            self._pull.credit = next_credit(self._pull.credit, self._options.credit, deliveries, took_s)
             await self._pull.release(len(batch))
 
     async def _replies(self, deliveries: Sequence[Delivery]) -> list[tuple[v1.ParcelScore, bytes]]:
@@ -251,6 +256,24 @@ class PostboxReader:
             _log.debug("broker's clock not read: %r", error)
             return False
         return True
+
+
+def next_credit(present: int, least: int, scored: Sequence[Delivery], took_s: float) -> int:
+    """Returns how many parcels may be taken ahead: as many as are scored in 20 ms, at most twice as many as now.
+
+    What waits is scored as one table, so that more is taken ahead in a backlog of cheap parcels. A replica that
+    dies delays what it had taken by `ack_wait`; where one did, or nothing is to be taken ahead, it stays at the least.
+
+    Args:
+        present: the credit now.
+        least: the configured credit; 1 is kept, whatever the model's speed.
+        scored: what was scored just now, at least one.
+        took_s: seconds that it took.
+    """
+    if least == 1 or any(delivery.number > 1 for delivery in scored):
+        return least
+    affordable = int(_AHEAD_S * len(scored) / max(took_s, 1e-6))
+    return max(least, min(affordable, 2 * present, _MOST_CREDIT))
 
 
 async def _settle(call: Callable[[], Awaitable[None]]) -> None:

@@ -145,6 +145,17 @@ class ContinuousPull:
         return pull
 
     @property
+    def credit(self) -> int:
+        """Messages that may be on their way or unprocessed at one time; a change counts from the next request on."""
+        return self._credit
+
+    @credit.setter
+    def credit(self, credit: int) -> None:
+        if credit < 1:
+            raise ValueError(f"credit is {credit}; at least 1 message must be allowed")
+        self._credit = credit
+
+    @property
     def held(self) -> int:
         """Messages handed over and not yet released."""
         return self._held
