@@ -61,7 +61,10 @@ class Model:
             Exception: whatever the author's code raises.
         """
         signature = self.info.signature
-        view = FrameView(select_inputs(frame, signature.inputs))
+        view = FrameView(frame)  # the whole frame is sound before any part of it is used
+        selected = select_inputs(frame, signature.inputs)
+        if selected is not frame:
+            view = FrameView(selected)
         output = self.score(present(view, self.takes))
         if inspect.iscoroutine(output):
             output.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nats import errors
+from rendezvous_proto.postbox import MAX_PARCEL_BYTES
 
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.grpc_server import GrpcServer
@@ -94,7 +95,7 @@ class Replica:
             name=f"model {options.endpoint}/{options.name}:{options.version} {self.name}",
             on_closed=self._closed.set,
         )
-        scorer.max_bytes = int(self._nc.max_payload * _MAX_PAYLOAD_SHARE)
+        scorer.max_bytes = min(MAX_PARCEL_BYTES, int(self._nc.max_payload * _MAX_PAYLOAD_SHARE))
         self._reader = PostboxReader(
             self._nc, scorer=scorer, thread=self._thread, options=options, counters=self.counters
         )

@@ -1,0 +1,74 @@
+"""The report for people and for machines."""
+
+from pathlib import Path
+
+from junitparser import Failure, JUnitXml, Property, Skipped, TestCase, TestSuite
+from rich.markup import escape
+from rich.table import Table
+
+from rendezvous_router.conformance.result import BAD, Report, Result, Status
+
+__all__ = ["result_table", "summary", "write_junit"]
+
+_COLOURS = {
+    Status.PASSED: "green",
+    Status.FAILED: "bold red",
+    Status.KNOWN_FAILURE: "yellow",
+    Status.NOT_APPLICABLE: "dim",
+    Status.NOW_PASSES: "bold red",
+}
+
+
+def result_table(report: Report) -> Table:
+    """Returns all results, the groups apart."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("case", "what must hold", "rules", "result", "time", "detail"):
+        table.add_column(name, overflow="fold", justify="right" if name == "time" else "left")
+    group = ""
+    for result in report.results:
+        if result.group != group:
+            group = result.group
+            table.add_row(f"[bold]{escape(group)}[/]")
+        table.add_row(*_cells(result))
+    return table
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    colour = _COLOURS[result.status]
+    return (
+        result.id,
+        escape(result.title),
+        " ".join(result.rules),
+        f"[{colour}]{result.status}[/]",
+        f"{result.seconds:.2f} s" if result.seconds >= 0.005 else "",
+        escape(result.detail),
+    )
+
+
+def summary(report: Report) -> str:
+    """Returns one line."""
+    counts = ", ".join(f"{count} {status}" for status in Status if (count := report.count(status)))
+    seconds = sum(result.seconds for result in report.results)
+    return f"{report.target}: {counts} in {seconds:.1f} s"
+
+
+def write_junit(report: Report, path: Path) -> None:
+    """Writes JUnit XML: one suite for each group; what is not applicable and what is known to fail is skipped."""
+    document = JUnitXml(f"conformance of {report.target}")
+    for group in dict.fromkeys(result.group for result in report.results):
+        suite = TestSuite(group)
+        for key, value in report.model.items():
+            suite.add_property(key, value)
+        suite.add_testcases([_test_case(result) for result in report.results if result.group == group])
+        document.add_testsuite(suite)
+    document.write(str(path), pretty=True)
+
+
+def _test_case(result: Result) -> TestCase:
+    case = TestCase(result.id, classname=f"conformance.{result.id.partition('.')[0]}", time=round(result.seconds, 3))
+    case.append(Property("title", result.title))  # type: ignore[no-untyped-call] # the library lacks annotations
+    if result.status in BAD:
+        case.result = [Failure(f"{result.title}: {result.detail}", str(result.status))]
+    elif result.status in (Status.KNOWN_FAILURE, Status.NOT_APPLICABLE):
+        case.result = [Skipped(f"{result.status}: {result.detail}")]
+    return case
