@@ -16,6 +16,7 @@ __all__ = ["far_failure", "open_channel", "reason_of", "start_failure", "timed_o
 
 _STATUS = grpc.StatusCode
 _LOST = (_STATUS.UNAVAILABLE, _STATUS.CANCELLED)
+_NOT_GRPC = ("http1", "parsing HTTP/2")
 _DETAILS_CHARACTERS = 300
 
 
@@ -60,7 +61,7 @@ def wait_failure(address: FarAddress, error: grpc.RpcError) -> FarWaitError:
 def start_failure(address: FarAddress, error: grpc.RpcError, hint: str) -> BridgeError | FarWaitError:
     """Returns why the far side does not say what it is; *hint* ends the message where it is something else."""
     status, details = reason_of(error)
-    if status is _STATUS.UNIMPLEMENTED or "http1" in details:
+    if status is _STATUS.UNIMPLEMENTED or any(sign in details for sign in _NOT_GRPC):
         return BridgeError(f"{address} does not answer as it should ({status.name}: {details}): is it {hint}")
     return wait_failure(address, error)
 

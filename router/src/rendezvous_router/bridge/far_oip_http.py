@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote
 
@@ -142,7 +143,14 @@ class OipHttpFar:
 
     def _metadata(self, path: str, timeout_s: float) -> Any:
         """Returns the JSON document at *path*; None where there is none."""
-        response = self._ask(path, timeout_s)
+        try:
+            response = self._ask(path, timeout_s)
+        except FarWaitError as error:
+            if _is_not_http(error.__cause__):
+                raise BridgeError(
+                    f"{self.address.target} does not speak HTTP: is it its gRPC port? ({error})"
+                ) from error
+            raise
         if response.status >= 500:
             raise FarWaitError(f"{self.address.target} answers GET {path} with status {response.status}")
         return _json_or_none(response.data) if response.status == 200 else None
@@ -152,8 +160,6 @@ class OipHttpFar:
             return self._pool.request("GET", path, timeout=timeout_s)
         except ReadTimeoutError as error:
             raise FarSilentError(f"{self.address} does not answer") from error
-        except ProtocolError as error:
-            raise FarWaitError(f"{self.address} does not answer in HTTP ({_reason(error)}): its gRPC port?") from error
         except HTTPError as error:
             raise FarWaitError(f"{self.address}: {_reason(error)}") from error
 
@@ -184,6 +190,12 @@ def _failure(status: int, document: object, body: bytes) -> RendezvousError:
     if status == 413:
         return TooLargeError(f"the model server refuses so large a request: {text}", attributes)
     return ModelFailedError(f"the model server answered {status}: {text or 'no details'}", attributes)
+
+
+def _is_not_http(error: BaseException | None) -> bool:
+    """Whether something came, and it was no status line."""
+    reasons = error.args if isinstance(error, ProtocolError) else ()
+    return any(isinstance(each, BadStatusLine) and not isinstance(each, RemoteDisconnected) for each in reasons)
 
 
 def _json_or_none(body: bytes) -> Any:
