@@ -1,0 +1,16 @@
+#' What is known of an answer beyond its rows
+#'
+#' @param x What [rdv_score()], [rdv_stream()] or an [rdv_postbox()] gave.
+#' @return A list: `request_id`, `model` (empty where the policy's `otherwise` answered), `version`, `timing`,
+#'   `decision` (list or NULL: how a router chose the answer), `scores` (with `explain`: every model's score by name, each
+#'   a list of `version`, `outputs`, `error`), `traceparent`. NULL for anything else.
+#' @examples
+#' box <- rdv_postbox(function(df) data.frame(twice = df$x * 2))
+#' rdv_answer(box$score(data.frame(x = 1)))$model
+#' @export
+rdv_answer <- function(x) attr(x, "rdv_answer", exact = TRUE)
+
+as_answer <- function(outputs, facts) {
+  attr(outputs, "rdv_answer") <- facts
+  outputs
+}

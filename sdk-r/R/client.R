@@ -1,0 +1,167 @@
+#' Calls an endpoint, or a model directly
+#'
+#' Router and model offer the same service: only the address differs. Make a client once and keep it; it connects when
+#' it is first used and reconnects by itself. It must not be used in a fork of its process.
+#'
+#' Calls are tried again, with the same request id, after UNAVAILABLE and OVERLOADED while there is time. They can be
+#' interrupted with Ctrl-C.
+#'
+#' @param address `"host:port"`.
+#' @param endpoint Endpoint asked. Default: none, where only one is served.
+#' @param timeout Deadline of a call that names none, seconds, retries included.
+#' @param max_message_bytes Largest gRPC message.
+#' @param client What `rdv_client()` gave.
+#' @param df A data.frame or named list of columns, see [rdv_encode()]. Columns are sent with the types that the endpoint
+#'   declares, where nothing is lost.
+#' @param request_id 1 to 64 of A-Z a-z 0-9 _ -. Default: a new one.
+#' @param context Named character: for policies, sticky keys and the like.
+#' @param explain Whether the decision's particulars and every model's score are wanted too, see [rdv_answer()].
+#' @param force_model Model whose score is wanted, whatever the policy says.
+#' @param tables List of tables, each a request.
+#' @param refresh Whether to ask again: the answer to `rdv_describe` is remembered.
+#' @return `rdv_client`: an object of class `rdv_client`. `rdv_score`: a data.frame, one row for each row sent;
+#'   [rdv_answer()] tells more. `rdv_stream`: a list of such, in the order of the tables; a request that failed has its
+#'   condition (class `rendezvous_error`) in its place. `rdv_describe`: a list: `name`, `version`, `language`,
+#'   `runtime`, `inputs`, `outputs` (each column a list), `task`, `labels`, `source_control`, `training`, `packages`,
+#'   `description`, `sdk`.
+#' @section Errors:
+#' `rendezvous_invalid_frame`: the table cannot be encoded.\cr
+#' `rendezvous_no_answer`: no answer by the deadline.\cr
+#' `rendezvous_error`: the leaf condition of whatever else went wrong; see [rdv_error_codes()].
+#' @examples
+#' \dontrun{
+#' client <- rdv_client("127.0.0.1:8001", endpoint = "credit")
+#' answer <- rdv_score(client, data.frame(duration_months = c(12L, 48L)), timeout = 0.5)
+#' answer$default_probability
+#' rdv_answer(answer)$model
+#' rdv_stream(client, split(applicants, applicants$branch))
+#' }
+#' @export
+rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes = 4 * 1024^2) {
+  if (!is.character(address) || length(address) != 1) refuse("`address` must be one text, such as \"127.0.0.1:8001\"")
+  check_timeout(timeout)
+  check_not_forked()
+  client <- new.env(parent = emptyenv())
+  client$address <- address
+  client$endpoint <- if (is.null(endpoint)) "" else as.character(endpoint)
+  client$timeout <- timeout
+  client$pointer <- unwrap(client_make(address, as.integer(max_message_bytes)))
+  structure(client, class = "rdv_client")
+}
+
+#' @rdname rdv_client
+#' @export
+rdv_score <- function(client, df, timeout = NULL, request_id = NULL, context = NULL, explain = FALSE,
+                      force_model = NULL) {
+  deadline <- deadline_of(client, timeout)
+  request <- request_for(client, df, described_inputs(client, deadline), request_id, context, explain, force_model)
+  answer_of(attempt(deadline, function(left_ms) client_score(client$pointer, request, left_ms)))
+}
+
+#' @rdname rdv_client
+#' @export
+rdv_stream <- function(client, tables, timeout = NULL, context = NULL) {
+  if (is.data.frame(tables) || !is.list(tables)) refuse("`tables` must be a list of tables")
+  inputs <- described_inputs(client, deadline_of(client, NULL))
+  requests <- lapply(tables, function(df) request_for(client, df, inputs, NULL, context, FALSE, NULL))
+  limit_ms <- if (is.null(timeout)) 0 else check_timeout(timeout) * 1000
+  answers <- lapply(unwrap(client_stream(client$pointer, requests, limit_ms)), answer_of)
+  stats::setNames(answers, names(tables))
+}
+
+#' @rdname rdv_client
+#' @export
+rdv_describe <- function(client, timeout = NULL, refresh = FALSE) {
+  if (refresh || is.null(client$info)) {
+    client$info <- attempt(
+      deadline_of(client, timeout),
+      function(left_ms) client_describe(client$pointer, client$endpoint, left_ms)
+    )
+  }
+  client$info
+}
+
+#' @export
+print.rdv_client <- function(x, ...) {
+  cat("<rdv_client of ", x$address, if (nzchar(x$endpoint)) paste0(", endpoint ", x$endpoint), ">\n", sep = "")
+  invisible(x)
+}
+
+first_pause_s <- 0.02
+last_pause_s <- 1
+least_attempt_ms <- 1
+
+check_timeout <- function(timeout) {
+  if (!is.numeric(timeout) || length(timeout) != 1 || is.na(timeout) || timeout <= 0) {
+    refuse("timeout is ", format(timeout), " s: it must be more than 0")
+  }
+  timeout
+}
+
+now_s <- function() as.numeric(Sys.time())
+
+deadline_of <- function(client, timeout) {
+  if (!inherits(client, "rdv_client")) refuse("`client` is of class ", class(client)[1], ": give an rdv_client()")
+  now_s() + check_timeout(if (is.null(timeout)) client$timeout else timeout)
+}
+
+# Calls until it succeeds, the error is final, or there is no time for another attempt.
+attempt <- function(deadline, call) {
+  pause <- first_pause_s
+  repeat {
+    result <- call(max(least_attempt_ms, (deadline - now_s()) * 1000))
+    if (!inherits(result, "rdv_fault")) return(result)
+    error <- condition_of(result)
+    spread <- pause * (0.5 + as.numeric(Sys.time()) %% 1)
+    is_final <- !error$retryable || error$code == "NO_ANSWER"
+    if (is_final || now_s() + spread >= deadline) stop(error)
+    Sys.sleep(spread)
+    pause <- min(pause * 2, last_pause_s)
+  }
+}
+
+described_inputs <- function(client, deadline) {
+  if (is.null(client$info)) {
+    client$info <- tryCatch(
+      rdv_describe(client, timeout = max(0.001, deadline - now_s())),
+      rendezvous_unimplemented = function(cond) list(inputs = list())
+    )
+  }
+  client$info$inputs
+}
+
+# The declared types of the columns that the table has.
+declared_types <- function(inputs, df) {
+  types <- vapply(inputs, function(column) column$type, "")
+  names(types) <- vapply(inputs, function(column) column$name, "")
+  if (is.null(df)) types else types[names(types) %in% names(df)]
+}
+
+request_for <- function(client, df, inputs, request_id, context, explain, force_model) {
+  if (!is.null(request_id)) unwrap(name_check("request id", as.character(request_id)))
+  list(
+    request_id = if (is.null(request_id)) make_id() else as.character(request_id),
+    endpoint = client$endpoint,
+    frame = rdv_encode(df, declared_types(inputs, df)),
+    context = unlist(lapply(context, as.character)) %||% character(),
+    explain = isTRUE(explain),
+    force_model = force_model %||% "",
+    traceparent = ""
+  )
+}
+
+`%||%` <- function(left, right) if (is.null(left)) right else left
+
+# The rows with what is known of them; of a failure its condition.
+answer_of <- function(answer) {
+  if (inherits(answer$outputs, "rdv_fault")) return(condition_of(answer$outputs))
+  facts <- answer$facts
+  facts$scores <- lapply(facts$scores, with_condition)
+  if (!is.null(facts$decision)) facts$decision$arrivals <- lapply(facts$decision$arrivals, with_condition)
+  as_answer(answer$outputs, facts)
+}
+
+with_condition <- function(entry) {
+  if (!is.null(entry$error)) entry$error <- condition_of(entry$error)
+  entry
+}

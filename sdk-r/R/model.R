@@ -1,0 +1,220 @@
+#' Declares a model
+#'
+#' @param score Function of one argument, the table: a data.frame with the rows of one or many requests. It gives one
+#'   row for each, in their order: a data.frame, a named list of columns, or, where the outputs are named, a vector or
+#'   a matrix. What it may do with `NA`, factors and time: see [rdv_encode()].
+#' @param inputs Columns that it takes: a named vector or list of types (`c(amount = "FP64", purpose = "STRING")`) and
+#'   [rdv_column()]s. Others are left out, these are checked. `"Date"` and `"POSIXct"` are taken as INT64 and come as
+#'   such. Default: not declared, anything is taken.
+#' @param outputs Columns that it gives, likewise; or their names alone. With types, every table that it gives is
+#'   checked against them and converted where nothing is lost. Default: not declared.
+#' @param setup Function without arguments, called once before the first table. Default: none.
+#' @param close Function without arguments, called once after the last table. Default: none.
+#' @param name Name of the model: 1 to 64 of A-Z a-z 0-9 _ -. Default: `"model"`.
+#' @param task `"classification"`, `"regression"`, ...
+#' @param labels Labels of a classification, in order.
+#' @param training List of `data_reference`, `data_sha256`, `trained` (POSIXct) and `metrics` (named numeric).
+#' @param description For people.
+#' @return An object of class `rdv_model`, for [rdv_serve()] and [rdv_postbox()].
+#' @section Errors: `rendezvous_invalid_request`: `score` is no function of one argument, or a column is declared wrongly.
+#' @section Thread safety: `setup`, `score` and `close` are called in R's one thread.
+#' @examples
+#' model <- rdv_model(
+#'   score = function(df) data.frame(risk = plogis(df$duration_months / 12 - 2)),
+#'   inputs = c(duration_months = "INT64"),
+#'   outputs = c(risk = "FP64"),
+#'   name = "logit"
+#' )
+#' box <- rdv_postbox(model)
+#' box$score(data.frame(duration_months = c(12L, 48L)))
+#' @export
+rdv_model <- function(score, inputs = NULL, outputs = NULL, setup = NULL, close = NULL, name = "model", task = "",
+                      labels = character(), training = NULL, description = "") {
+  check_function(score, "score", 1)
+  if (!is.null(setup)) check_function(setup, "setup", 0)
+  if (!is.null(close)) check_function(close, "close", 0)
+  unwrap(name_check("model", as.character(name)))
+  model <- structure(
+    list(
+      score = score, setup = setup, close = close, name = as.character(name),
+      inputs = columns_of(inputs), outputs = columns_of(outputs, names_alone = TRUE),
+      task = task, labels = as.list(as.character(labels)), training = training_of(training), description = description
+    ),
+    class = "rdv_model"
+  )
+  unwrap(info_check(model_info(model, "1")))
+  model
+}
+
+#' One declared column
+#'
+#' @param type Type of the elements: `"BOOL"`, `"INT8"` to `"INT64"`, `"UINT8"` to `"UINT64"`, `"FP16"`, `"FP32"`,
+#'   `"FP64"`, `"STRING"`, `"BYTES"`; or `"Date"`, `"POSIXct"` (INT64 on the wire) and `"factor"` (STRING on the wire).
+#' @param shape Dimensions of one row's value. Default: a scalar.
+#' @param allow_missing Whether rows may be missing.
+#' @param allow_nan Whether floating-point elements may be NaN or infinite.
+#' @param description For people.
+#' @param levels Of a `"factor"`: its levels, in order; a label that is none of them is refused.
+#' @return A list for [rdv_model()].
+#' @examples
+#' rdv_column("FP64", shape = 3, allow_missing = TRUE)
+#' rdv_column("factor", levels = c("car", "radio/TV"))
+#' @export
+rdv_column <- function(type = "", shape = integer(), allow_missing = FALSE, allow_nan = FALSE, description = "",
+                       levels = NULL) {
+  wire <- switch(type, Date = , POSIXct = "INT64", factor = "STRING", type)
+  list(
+    type = wire, shape = as.numeric(shape), allow_missing = isTRUE(allow_missing), allow_nan = isTRUE(allow_nan),
+    description = description, levels = levels, time = if (type %in% c("Date", "POSIXct")) type else ""
+  )
+}
+
+#' Makes a model of anything with a `predict()` method
+#'
+#' The signature's inputs are the variables of the fit's formula, with the types that the training data had; factors
+#' keep their levels, so that `predict()` sees what it was trained on. Missing values are let through to `predict()`.
+#'
+#' @param fit A fitted model: `lm`, `glm`, `rpart`, `randomForest`, ... It needs `terms()` for the inputs to be declared.
+#' @param ... Further arguments of `predict()`.
+#' @param type Given to `predict()` where its method takes it. Default: `"response"`.
+#' @param output Name of the output column, where `predict()` gives a vector. Default: `"prediction"`.
+#' @param name,task,labels,training,description As in [rdv_model()]; `training` takes the time of the call if it is not
+#'   given.
+#' @return An `rdv_model`.
+#' @section Errors: `rendezvous_invalid_request`: there is no `predict()` method for the class.
+#' @examples
+#' fit <- glm(am ~ wt + factor(cyl), data = mtcars, family = binomial())
+#' rdv_postbox(rdv_model_predict(fit, output = "manual"))$score(mtcars[1:2, c("wt", "cyl")])
+#' @export
+rdv_model_predict <- function(fit, ..., type = "response", output = "prediction", name = class(fit)[1], task = "",
+                              labels = character(), training = NULL, description = "") {
+  if (!any(vapply(class(fit), function(each) !is.null(utils::getS3method("predict", each, optional = TRUE)), NA)) &&
+    !methods::existsMethod("predict", class(fit)[1])) {
+    refuse("class ", class(fit)[1], " has no predict() method: load the package it comes from, or write score yourself")
+  }
+  force(type)
+  force(output)
+  further <- list(...)
+  score <- function(df) {
+    prediction <- do.call(stats::predict, c(list(fit, newdata = df, type = type), further))
+    if (is.list(prediction) && !is.data.frame(prediction) && !is.null(prediction$fit)) prediction <- prediction$fit
+    if (is.matrix(prediction) && !is.null(colnames(prediction))) return(as.data.frame(prediction))
+    if (is.data.frame(prediction)) return(prediction)
+    stats::setNames(list(plain(prediction)), output)
+  }
+  rdv_model(score,
+    inputs = formula_columns(fit), name = name, task = task, labels = labels, training = training,
+    description = if (nzchar(description)) description else formula_text(fit)
+  )
+}
+
+# Without names and attributes of a fit, which would be sent as nothing.
+plain <- function(values) {
+  if (is.factor(values) || inherits(values, c("Date", "POSIXct"))) return(unname(values))
+  as.vector(values)
+}
+
+# The variables of a fit's formula as declared columns; nothing if it has none.
+formula_columns <- function(fit) {
+  terms <- tryCatch(stats::delete.response(stats::terms(fit)), error = function(cond) NULL)
+  if (is.null(terms)) return(NULL)
+  data <- tryCatch(stats::model.frame(fit), error = function(cond) NULL)
+  classes <- attr(terms, "dataClasses")
+  variables <- all.vars(terms)
+  lapply(stats::setNames(variables, variables), function(variable) {
+    kind <- if (variable %in% names(classes)) classes[[variable]] else "numeric"
+    column_of_class(kind, if (is.null(data)) NULL else data[[variable]], fit$xlevels[[variable]])
+  })
+}
+
+column_of_class <- function(kind, values, levels) {
+  if (inherits(values, "integer64")) return(rdv_column("INT64", allow_missing = TRUE))
+  if (inherits(values, "Date")) return(rdv_column("Date", allow_missing = TRUE))
+  if (inherits(values, "POSIXct")) return(rdv_column("POSIXct", allow_missing = TRUE))
+  if (is.factor(values)) levels <- levels(values)
+  switch(kind,
+    logical = rdv_column("BOOL", allow_missing = TRUE),
+    character = rdv_column("STRING", allow_missing = TRUE),
+    factor = , ordered = rdv_column("factor", allow_missing = TRUE, levels = levels),
+    rdv_column("FP64", allow_missing = TRUE, allow_nan = TRUE)
+  )
+}
+
+formula_text <- function(fit) {
+  formula <- tryCatch(stats::formula(fit), error = function(cond) NULL)
+  if (is.null(formula)) class(fit)[1] else paste(c(class(fit)[1], deparse(formula, width.cutoff = 500L)), collapse = " ")
+}
+
+check_function <- function(value, what, arguments) {
+  if (!is.function(value)) refuse("`", what, "` is of class ", class(value)[1], ": give a function")
+  formal <- formals(args(value))
+  needed <- vapply(formal, function(each) is.symbol(each) && !nzchar(as.character(each)), NA)
+  needed <- sum(needed[setdiff(names(formal), "...")])
+  if (needed > arguments || (arguments > 0 && length(formal) == 0)) {
+    refuse("`", what, "` takes ", needed, " arguments: it must take ", arguments)
+  }
+}
+
+# Declared columns in one form: a list of lists with `name`.
+columns_of <- function(columns, names_alone = FALSE) {
+  if (is.null(columns)) return(list())
+  if (names_alone && is.character(columns) && is.null(names(columns))) {
+    columns <- stats::setNames(rep(list(""), length(columns)), columns)
+  }
+  if (is.null(names(columns)) || any(!nzchar(names(columns)))) {
+    refuse("columns need names and types, as in inputs = c(income = \"FP64\")")
+  }
+  Map(function(name, column) {
+    if (is.character(column)) column <- rdv_column(column)
+    if (!names_alone && !nzchar(column$type)) refuse("column '", name, "' needs a type, as in rdv_column(\"FP64\")")
+    c(list(name = name), column)
+  }, names(columns), as.list(columns)) |> unname()
+}
+
+training_of <- function(training) {
+  if (is.null(training)) return(NULL)
+  known <- c("data_reference", "data_sha256", "trained", "trained_unix_us", "metrics")
+  unknown <- setdiff(names(training), known)
+  if (length(unknown)) refuse("training has the unknown field '", unknown[1], "': use ", toString(known))
+  training <- as.list(training)
+  if (!is.null(training$trained)) training$trained_unix_us <- round(as.numeric(training$trained) * 1e6)
+  if (!is.null(training$metrics)) training$metrics <- as.list(training$metrics)
+  training
+}
+
+as_model <- function(model) {
+  if (inherits(model, "rdv_model")) return(model)
+  if (is.function(model)) return(rdv_model(model))
+  refuse("`model` is of class ", class(model)[1], ": give an rdv_model() or a function of one table")
+}
+
+# The author's function as the C++ core calls it: the value in a list of one; of a failure its kind, message, code (0:
+# the author's own), attributes and trace; NULL of an interrupt.
+evaluator <- function(model) {
+  score <- model$score
+  function(df) {
+    trace <- ""
+    tryCatch(
+      withCallingHandlers(list(score(df)), error = function(cond) trace <<- trace_of(sys.calls())),
+      error = function(cond) failure_of(cond, trace),
+      interrupt = function(cond) NULL
+    )
+  }
+}
+
+failure_of <- function(cond, trace) {
+  message <- tryCatch(paste(as.character(conditionMessage(cond)), collapse = " "), error = function(other) "")
+  message <- enc2utf8(iconv(enc2utf8(message), "UTF-8", "UTF-8", sub = "?"))
+  if (!inherits(cond, "rendezvous_error")) return(list(class(cond)[1], message, 0L, character(), trace))
+  code <- error_facts[[cond$code]]$code
+  list(class(cond)[1], message, code, unlist(cond$attributes), trace)
+}
+
+# The innermost calls of an error, without those of the machinery.
+trace_of <- function(calls) {
+  texts <- vapply(calls, function(call) deparse(call, nlines = 1L)[1], "")
+  ours <- grep("withCallingHandlers(list(score(df))", texts, fixed = TRUE)
+  if (length(ours)) texts <- texts[-seq_len(max(ours))]
+  texts <- texts[!grepl("^(\\.handleSimpleError|h\\(simpleError|\\(function \\(cond\\)|trace_of)", texts)]
+  paste0("  ", utils::tail(texts, 8L), collapse = "\n")
+}

@@ -1,0 +1,73 @@
+#' Serves a model until SIGTERM or an interrupt
+#'
+#' Reads the postbox of the endpoint and serves the gRPC service `rendezvous.v1.Score` with health and reflection;
+#' registers model and replica. It waits for NATS and for the endpoint's streams as long as it takes, reconnects by
+#' itself, and prints one line `ready: ...` on standard output once both doors are open. Its log goes to standard error.
+#'
+#' Waiting parcels are scored together as one table; where the model fails, the table is halved by requests until those
+#' that fail stand alone. SIGTERM or SIGINT drains: nothing more is read, what waits goes back, what is being scored is
+#' answered; a second signal ends the process at once.
+#'
+#' Library threads never touch R: health, progress signals and the reading go on while R computes. A score call that
+#' takes longer than `scoring_limit` is interrupted as by Ctrl-C. Native code that never looks for interrupts cannot be
+#' ended so; its parcels then go to another replica. One process serves one model: for more, start more processes.
+#' Serve in the process that you started, not in a fork of it.
+#'
+#' @param model An [rdv_model()], or a function of one table.
+#' @param endpoint Endpoint that it belongs to. Default: `RENDEZVOUS_ENDPOINT`.
+#' @param name Name of the model. Default: `RENDEZVOUS_MODEL`, else the model's own.
+#' @param version Version of the model; its replicas share one consumer. Default: `RENDEZVOUS_VERSION`, else `"1"`.
+#' @param nats Address of NATS, several separated by commas. Default: `RENDEZVOUS_NATS`, else
+#'   `"nats://127.0.0.1:4222"`.
+#' @param grpc_port Port of the service; 0 takes a free one. Default: `RENDEZVOUS_GRPC_PORT`, else 0.
+#' @param grpc_host Address to listen on. Default: `RENDEZVOUS_GRPC_HOST`, else `"127.0.0.1"`.
+#' @param postbox,grpc Whether to open this door.
+#' @param ack_wait Silence after which a parcel goes to another replica: seconds, or text such as `"500ms"`; 0.1 s to
+#'   1 h. Default: `RENDEZVOUS_ACK_WAIT`, else 1 s.
+#' @param scoring_limit Time after which a score call is interrupted, likewise. Default: `RENDEZVOUS_SCORING_LIMIT`, else
+#'   60 s.
+#' @param credit Parcels taken ahead of scoring.
+#' @param max_joined_rows Waiting parcels are scored together as one table of at most so many rows.
+#' @param max_message_bytes Largest gRPC message.
+#' @param queue_capacity Requests over gRPC that may wait; further ones are refused (OVERLOADED).
+#' @return Nothing; returns after the drain. In a script (not interactive) that could not drain in time, R ends with
+#'   status 1.
+#' @section Errors:
+#' `rendezvous_invalid_request`: a malformed name or option.\cr
+#' `rendezvous_unavailable`: the gRPC port is taken.\cr
+#' Whatever `setup` raises.
+#' @section Source: docs/protocol.md, sections "Models", "Deadlines", "Registration", "Service".
+#' @examples
+#' \dontrun{
+#' rdv_serve(function(df) data.frame(risk = df$duration_months / 72), endpoint = "credit", name = "rule")
+#' }
+#' @export
+rdv_serve <- function(model, endpoint = NULL, name = NULL, version = NULL, nats = NULL, grpc_port = NULL,
+                      grpc_host = NULL, postbox = TRUE, grpc = TRUE, ack_wait = NULL, scoring_limit = NULL,
+                      credit = 4, max_joined_rows = 16384, max_message_bytes = 4 * 1024^2, queue_capacity = 1024) {
+  model <- as_model(model)
+  options <- serve_options(
+    model, endpoint, name, version, nats, grpc_host, grpc_port, postbox, grpc, ack_wait, scoring_limit, credit,
+    max_joined_rows, max_message_bytes, queue_capacity
+  )
+  check_not_forked()
+  model$name <- options$name
+  old <- options(warn = 1)
+  on.exit(options(old), add = TRUE)
+  if (!is.null(model$setup)) model$setup()
+  if (!is.null(model$close)) on.exit(model$close(), add = TRUE)
+  is_drained <- unwrap(serve_run(options, model_info(model, options$version, find = TRUE), evaluator(model)))
+  if (!is_drained && !interactive()) quit(save = "no", status = 1L)
+  invisible(NULL)
+}
+
+loaded <- new.env(parent = emptyenv())
+
+# Threads and connections do not survive a fork.
+check_not_forked <- function() {
+  if (identical(loaded$pid, Sys.getpid())) return(invisible())
+  refuse(
+    "this process (", Sys.getpid(), ") is a fork of the one that loaded the package (", loaded$pid,
+    "): start R anew, for instance with Rscript or parallel::makePSOCKcluster()"
+  )
+}

@@ -1,0 +1,196 @@
+#include "grpc_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "names.h"
+#include "rendezvous/v1/score.grpc.pb.h"
+
+namespace rv {
+
+namespace {
+constexpr int64_t kSliceMs = 50;
+constexpr size_t kStreamedAtOnce = 64;
+
+std::chrono::system_clock::time_point in(int64_t ms) {
+  return std::chrono::system_clock::now() + std::chrono::milliseconds(ms);
+}
+
+v1::ErrorCode code_of(grpc::StatusCode status) {
+  switch (status) {
+    case grpc::StatusCode::INVALID_ARGUMENT: return v1::ERROR_CODE_INVALID_REQUEST;
+    case grpc::StatusCode::NOT_FOUND: return v1::ERROR_CODE_UNKNOWN_ENDPOINT;
+    case grpc::StatusCode::ALREADY_EXISTS: return v1::ERROR_CODE_REQUEST_ID_CONFLICT;
+    case grpc::StatusCode::DEADLINE_EXCEEDED: return v1::ERROR_CODE_NO_ANSWER;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED: return v1::ERROR_CODE_OVERLOADED;
+    case grpc::StatusCode::UNAVAILABLE: return v1::ERROR_CODE_UNAVAILABLE;
+    // A server that shuts down cancels what reached it but had not been taken in: as good as not reached.
+    case grpc::StatusCode::CANCELLED: return v1::ERROR_CODE_UNAVAILABLE;
+    case grpc::StatusCode::UNAUTHENTICATED: return v1::ERROR_CODE_UNAUTHENTICATED;
+    case grpc::StatusCode::PERMISSION_DENIED: return v1::ERROR_CODE_PERMISSION_DENIED;
+    case grpc::StatusCode::UNIMPLEMENTED: return v1::ERROR_CODE_UNIMPLEMENTED;
+    default: return v1::ERROR_CODE_INTERNAL;
+  }
+}
+
+// The typed error of a failed call: from its metadata, else from its status.
+[[noreturn]] void raise(const grpc::Status& status, const grpc::ClientContext& context) {
+  const auto& metadata = context.GetServerTrailingMetadata();
+  const auto found = metadata.find(kErrorMetadataKey);
+  v1::Error error;
+  if (found != metadata.end() && error.ParseFromArray(found->second.data(), static_cast<int>(found->second.size()))) {
+    throw Fault(error);
+  }
+  v1::ErrorCode code = code_of(status.error_code());
+  const std::string& details = status.error_message();
+  // gRPC's own limit on messages.
+  if (code == v1::ERROR_CODE_OVERLOADED && details.find("larger than max") != std::string::npos) {
+    code = v1::ERROR_CODE_TOO_LARGE;
+  }
+  throw Fault(code, details.empty() ? "the call failed" : details,
+              {{"grpc_status", std::to_string(static_cast<int>(status.error_code()))}});
+}
+
+// Waits for the one event of the queue.
+void wait(grpc::CompletionQueue* queue, grpc::ClientContext* context, const IsInterrupted& is_interrupted) {
+  bool was_interrupted = false;
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue->AsyncNext(&tag, &ok, in(kSliceMs)) == grpc::CompletionQueue::TIMEOUT) {
+    if (was_interrupted || !is_interrupted()) continue;
+    was_interrupted = true;
+    context->TryCancel();
+  }
+  if (was_interrupted) throw Interrupted();
+}
+
+template <typename Prepare, typename Reply>
+void call_once(Prepare prepare, int64_t timeout_ms, const IsInterrupted& is_interrupted, Reply* reply) {
+  grpc::ClientContext context;
+  context.set_deadline(in(timeout_ms));
+  grpc::CompletionQueue queue;
+  grpc::Status status;
+  const auto reader = prepare(&context, &queue);
+  reader->StartCall();
+  reader->Finish(reply, &status, nullptr);
+  wait(&queue, &context, is_interrupted);
+  if (!status.ok()) raise(status, context);
+}
+}  // namespace
+
+struct GrpcClient::Parts {
+  std::unique_ptr<v1::Score::Stub> stub;
+};
+
+GrpcClient::GrpcClient(const std::string& address, int max_message_bytes) : parts_(std::make_unique<Parts>()) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(max_message_bytes);
+  arguments.SetMaxSendMessageSize(max_message_bytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  // A server that restarts is found again quickly; gRPC's default grows to two minutes.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  // Retries are ours: with the same request id, and for retryable codes only.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  parts_->stub = v1::Score::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+}
+
+GrpcClient::~GrpcClient() = default;
+
+v1::ModelInfo GrpcClient::describe(const std::string& endpoint, int64_t timeout_ms,
+                                   const IsInterrupted& is_interrupted) {
+  v1::DescribeRequest request;
+  request.set_endpoint(endpoint);
+  v1::ModelInfo info;
+  call_once([&](auto* context, auto* queue) { return parts_->stub->PrepareAsyncDescribe(context, request, queue); },
+            timeout_ms, is_interrupted, &info);
+  return info;
+}
+
+v1::ScoreReply GrpcClient::score(const v1::ScoreRequest& request, int64_t timeout_ms,
+                                 const IsInterrupted& is_interrupted) {
+  v1::ScoreReply reply;
+  call_once([&](auto* context, auto* queue) { return parts_->stub->PrepareAsyncScore(context, request, queue); },
+            timeout_ms, is_interrupted, &reply);
+  return reply;
+}
+
+namespace {
+// One stream: a thread that writes, a thread that reads, the caller who waits.
+struct Streaming {
+  std::mutex mutex;
+  std::condition_variable changed;
+  size_t sent = 0;
+  std::unordered_map<std::string, v1::ScoreReply> arrived;
+  bool has_ended = false;
+
+  // Whether one more may be unanswered; false: the stream has ended.
+  bool wait_for_credit() {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [this] { return has_ended || sent - arrived.size() < kStreamedAtOnce; });
+    ++sent;
+    return !has_ended;
+  }
+};
+}  // namespace
+
+std::vector<v1::ScoreReply> GrpcClient::stream(const std::vector<v1::ScoreRequest>& requests, int64_t timeout_ms,
+                                               const IsInterrupted& is_interrupted) {
+  grpc::ClientContext context;
+  if (timeout_ms > 0) context.set_deadline(in(timeout_ms));
+  const auto call = parts_->stub->ScoreStream(&context);
+  Streaming streaming;
+  std::thread writing([&] {
+    for (const auto& request : requests) {
+      if (!streaming.wait_for_credit() || !call->Write(request)) break;
+    }
+    call->WritesDone();
+  });
+  std::thread reading([&] {
+    v1::ScoreReply reply;
+    while (call->Read(&reply)) {
+      const std::lock_guard<std::mutex> lock(streaming.mutex);
+      const std::string id = reply.request_id();
+      streaming.arrived.emplace(id, std::move(reply));
+      streaming.changed.notify_all();
+    }
+    const std::lock_guard<std::mutex> lock(streaming.mutex);
+    streaming.has_ended = true;
+    streaming.changed.notify_all();
+  });
+  bool was_interrupted = false;
+  {
+    std::unique_lock<std::mutex> lock(streaming.mutex);
+    while (!streaming.has_ended) {
+      streaming.changed.wait_for(lock, std::chrono::milliseconds(kSliceMs));
+      if (was_interrupted || streaming.has_ended) continue;
+      lock.unlock();
+      was_interrupted = is_interrupted();
+      if (was_interrupted) context.TryCancel();
+      lock.lock();
+    }
+  }
+  reading.join();
+  writing.join();
+  const grpc::Status status = call->Finish();
+  if (was_interrupted) throw Interrupted();
+  if (!status.ok()) raise(status, context);
+  std::vector<v1::ScoreReply> replies;
+  for (const auto& request : requests) {
+    const auto found = streaming.arrived.find(request.request_id());
+    if (found == streaming.arrived.end()) {
+      throw Fault(v1::ERROR_CODE_INTERNAL, "the stream ended with request " + request.request_id() + " unanswered");
+    }
+    replies.push_back(std::move(found->second));
+  }
+  return replies;
+}
+
+}  // namespace rv

@@ -1,0 +1,37 @@
+// Calls an endpoint, or a model directly. Calls wait in slices, so that the caller can be interrupted.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fault.h"
+#include "rendezvous/v1/score.pb.h"
+
+namespace rv {
+
+// Asked between slices of waiting; true: the call is cancelled and ends with `Interrupted`.
+using IsInterrupted = std::function<bool()>;
+class Interrupted : public std::exception {};
+
+class GrpcClient {
+ public:
+  GrpcClient(const std::string& address, int max_message_bytes);
+  ~GrpcClient();
+
+  // One attempt each. Throw Fault, Interrupted.
+  v1::ModelInfo describe(const std::string& endpoint, int64_t timeout_ms, const IsInterrupted& is_interrupted);
+  v1::ScoreReply score(const v1::ScoreRequest& request, int64_t timeout_ms, const IsInterrupted& is_interrupted);
+
+  // Sends all over one call, at most 64 unanswered at a time; answers in the order of the requests. A request that
+  // failed has `error` in its reply. *timeout_ms* 0: no limit.
+  std::vector<v1::ScoreReply> stream(const std::vector<v1::ScoreRequest>& requests, int64_t timeout_ms,
+                                     const IsInterrupted& is_interrupted);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace rv

@@ -1,0 +1,152 @@
+// The client as R sees it.
+
+#include <unistd.h>
+
+#include "grpc_client.h"
+#include "names.h"
+#include "r_model.h"
+
+namespace {
+
+// Whether the user wants the call to end; looks without jumping away.
+bool is_interrupted() {
+  return !R_ToplevelExec([](void*) { R_CheckUserInterrupt(); }, nullptr);
+}
+
+struct Client {
+  Client(const std::string& address, int max_message_bytes) : grpc(address, max_message_bytes) {}
+
+  rv::GrpcClient grpc;
+  const int pid = getpid();
+
+  // Threads and connections do not survive a fork.
+  void check_not_forked() const {
+    if (pid == getpid()) return;
+    throw rv::Fault(rv::v1::ERROR_CODE_INVALID_REQUEST,
+                    "this client was made in process " + std::to_string(pid) + ", this is its fork " +
+                        std::to_string(getpid()) + ": make clients after forking, in processes that start anew");
+  }
+};
+
+Client& client_of(SEXP pointer) {
+  const Rcpp::XPtr<Client> client(pointer);
+  client->check_not_forked();
+  return *client;
+}
+
+template <typename Body>
+SEXP called(Body body) {
+  try {
+    return rv::guarded(body);
+  } catch (const rv::Interrupted&) {
+    throw Rcpp::internal::InterruptedException();
+  }
+}
+
+rv::v1::ScoreRequest request_of(const Rcpp::List& given) {
+  rv::v1::ScoreRequest request;
+  request.set_request_id(Rcpp::as<std::string>(given["request_id"]));
+  request.set_endpoint(Rcpp::as<std::string>(given["endpoint"]));
+  request.mutable_inputs()->ParseFromString(rv::octets_of(given["frame"]));
+  const Rcpp::CharacterVector context(static_cast<SEXP>(given["context"]));
+  if (context.size()) {
+    const Rcpp::CharacterVector names = context.names();
+    for (R_xlen_t i = 0; i < context.size(); ++i) {
+      (*request.mutable_context())[Rcpp::as<std::string>(names[i])] = Rcpp::as<std::string>(context[i]);
+    }
+  }
+  const bool explain = Rcpp::as<bool>(given["explain"]);
+  const auto force_model = Rcpp::as<std::string>(given["force_model"]);
+  if (explain) request.mutable_diagnostics()->set_explain(true);
+  if (!force_model.empty()) request.mutable_diagnostics()->set_force_model(force_model);
+  request.set_traceparent(Rcpp::as<std::string>(given["traceparent"]));
+  return request;
+}
+
+SEXP table_of(const rv::v1::Frame& frame) {
+  rv::check_frame(frame);
+  return rv::decode_frame(frame);
+}
+
+const char* status_name(int status) {
+  const char* names[] = {"unspecified", "scored", "failed", "pending"};
+  return status > 0 && status < 4 ? names[status] : names[0];
+}
+
+SEXP decision_list(const rv::v1::ScoreReply& reply) {
+  if (!reply.has_decision()) return R_NilValue;
+  const auto& decision = reply.decision();
+  Rcpp::List arrivals;
+  for (const auto& arrival : decision.arrivals()) {
+    arrivals[arrival.model()] = Rcpp::List::create(
+        Rcpp::_["version"] = arrival.version(), Rcpp::_["status"] = status_name(arrival.status()),
+        Rcpp::_["after_us"] = static_cast<double>(arrival.after_us()),
+        Rcpp::_["error"] = arrival.has_error() ? static_cast<SEXP>(rv::fault_list(arrival.error())) : R_NilValue);
+  }
+  return Rcpp::List::create(
+      Rcpp::_["endpoint"] = decision.endpoint(), Rcpp::_["rule"] = decision.rule(),
+      Rcpp::_["models"] = Rcpp::CharacterVector(decision.models().begin(), decision.models().end()),
+      Rcpp::_["spec_revision"] = static_cast<double>(decision.spec_revision()),
+      Rcpp::_["decided_after_us"] = static_cast<double>(decision.decided_after_us()),
+      Rcpp::_["deadline_left_us"] = static_cast<double>(decision.deadline_left_us()),
+      Rcpp::_["reason"] = decision.reason(), Rcpp::_["arrivals"] = arrivals);
+}
+
+Rcpp::List scores_list(const rv::v1::ScoreReply& reply) {
+  Rcpp::List scores;
+  for (const auto& score : reply.scores()) {
+    const Rcpp::Shield<SEXP> outputs(score.has_outputs() ? table_of(score.outputs()) : R_NilValue);
+    scores[score.model()] = Rcpp::List::create(
+        Rcpp::_["version"] = score.version(), Rcpp::_["outputs"] = static_cast<SEXP>(outputs),
+        Rcpp::_["error"] = score.has_error() ? static_cast<SEXP>(rv::fault_list(score.error())) : R_NilValue);
+  }
+  return scores;
+}
+
+// Outputs, or the error in their place, and what is known of them.
+Rcpp::List answer_list(const rv::v1::ScoreReply& reply) {
+  const Rcpp::Shield<SEXP> outputs(reply.has_error() ? static_cast<SEXP>(rv::fault_list(reply.error()))
+                                                     : table_of(reply.outputs()));
+  return Rcpp::List::create(
+      Rcpp::_["outputs"] = static_cast<SEXP>(outputs),
+      Rcpp::_["facts"] = Rcpp::List::create(
+          Rcpp::_["request_id"] = reply.request_id(), Rcpp::_["model"] = reply.model(),
+          Rcpp::_["version"] = reply.version(), Rcpp::_["timing"] = rv::list_of(reply.timing()),
+          Rcpp::_["decision"] = decision_list(reply), Rcpp::_["scores"] = scores_list(reply),
+          Rcpp::_["traceparent"] = reply.traceparent()));
+}
+
+}  // namespace
+
+// [[Rcpp::export(rng = false)]]
+SEXP client_make(const std::string& address, int max_message_bytes) {
+  return Rcpp::XPtr<Client>(new Client(address, max_message_bytes));
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP client_describe(SEXP client, const std::string& endpoint, double timeout_ms) {
+  return called([&]() -> SEXP {
+    return rv::list_of(client_of(client).grpc.describe(endpoint, static_cast<int64_t>(timeout_ms), is_interrupted));
+  });
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP client_score(SEXP client, const Rcpp::List& request, double timeout_ms) {
+  return called([&]() -> SEXP {
+    return answer_list(
+        client_of(client).grpc.score(request_of(request), static_cast<int64_t>(timeout_ms), is_interrupted));
+  });
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms) {
+  return called([&]() -> SEXP {
+    std::vector<rv::v1::ScoreRequest> messages;
+    for (SEXP request : requests) messages.push_back(request_of(Rcpp::List(request)));
+    Rcpp::List answers;
+    for (const auto& reply : client_of(client).grpc.stream(messages, static_cast<int64_t>(timeout_ms), is_interrupted)) {
+      answers.push_back(answer_list(reply));
+    }
+    return answers;
+  });
+}

@@ -1,0 +1,244 @@
+// One served model in one process. R's thread waits for work and does it; everything else happens in library threads.
+
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "grpc_server.h"
+#include "inbox.h"
+#include "log.h"
+#include "names.h"
+#include "postbox.h"
+#include "r_model.h"
+#include "scoring.h"
+#include "signals.h"
+#include "text.h"
+
+namespace rv {
+
+namespace {
+constexpr int64_t kWaitMs = 50;
+constexpr int64_t kTickMs = 20;
+constexpr int64_t kGrpcGraceMs = 3000;
+constexpr int64_t kInterruptAgainUs = 2'000'000;
+constexpr int64_t kAbandonAfterUs = 7'500'000;
+constexpr int64_t kDrainLimitUs = 8'800'000;
+
+class Replica {
+ public:
+  Replica(ServeOptions options, const Rcpp::List& info, const Rcpp::Function& evaluate)
+      : options_(std::move(options)),
+        info_(info_of(info)),
+        inbox_(options_.queue_capacity, options_.max_joined_rows),
+        model_(evaluate, info_.signature(), hints_of(info["inputs"]), options_.scoring_limit_us),
+        scorer_({options_.endpoint, options_.name, options_.version, options_.replica},
+                [this](const v1::Frame& frame) { return model_.score(frame); }, unix_us) {
+    scorer_.on_failure = [this](const Fault& fault) { log_failure(fault); };
+  }
+
+  // Serves until a signal comes, then drains; true: all was answered or given back in time.
+  bool run() {
+    std::string address;
+    if (options_.grpc) {
+      grpc_ = std::make_unique<GrpcServer>(options_, inbox_);
+      grpc_->open(info_);
+      address = options_.grpc_host + ":" + std::to_string(grpc_->port());
+    }
+    if (options_.postbox) postbox_ = std::make_unique<Postbox>(options_, info_, address, inbox_, Signals::stop);
+    watching_ = std::thread([this] { watch(); });
+    const bool is_good = work(address);
+    is_done_ = true;
+    watching_.join();
+    if (postbox_) postbox_->close();
+    return is_good;
+  }
+
+ private:
+  bool work(const std::string& address) {
+    bool is_announced = false;
+    while (!has_drained()) {
+      if (!is_announced && (!postbox_ || postbox_->is_ready())) {
+        is_announced = true;
+        announce(address);
+      }
+      if (postbox_ && postbox_->has_failed() && !Signals::stop) return fail();
+      Work next = inbox_.take(kWaitMs, Signals::stop);
+      if (next.call) answer_call(*next.call);
+      if (!next.parcels.empty()) answer_parcels(next.parcels);
+      if (!next.call && next.parcels.empty()) Signals::forget_interrupt();
+    }
+    return !model_.watch.is_abandoned;
+  }
+
+  // The connection to NATS was closed for good.
+  bool fail() {
+    Signals::stop = true;
+    return false;
+  }
+
+  bool has_drained() {
+    return Signals::stop && has_grpc_ended_ && (!postbox_ || postbox_->has_stopped()) && !inbox_.has_calls();
+  }
+
+  void announce(const std::string& address) const {
+    Rprintf("ready: model %s:%s of endpoint %s, replica %s, %s%s\n", options_.name.c_str(), options_.version.c_str(),
+            options_.endpoint.c_str(), options_.replica.c_str(), address.empty() ? "no grpc" : "grpc ",
+            address.c_str());
+    R_FlushConsole();
+  }
+
+  void answer_call(Call& call) {
+    if (call.is_abandoned()) return call.fail(Fault(v1::ERROR_CODE_UNAVAILABLE, "the caller has gone"));
+    try {
+      if (call.left_us() <= 0) {
+        throw Fault(v1::ERROR_CODE_EXPIRED, "the deadline had passed before the model began with the request");
+      }
+      v1::ScoreReply reply;
+      reply.mutable_timing()->set_received_unix_us(call.received_unix_us);
+      reply.mutable_timing()->set_started_unix_us(unix_us());
+      *reply.mutable_outputs() = scorer_.score_request(call.request.inputs());
+      reply.mutable_timing()->set_finished_unix_us(unix_us());
+      reply.set_request_id(call.request.request_id());
+      reply.set_model(options_.name);
+      reply.set_version(options_.version);
+      if (is_traceparent(call.traceparent)) reply.set_traceparent(call.traceparent);
+      call.finish(std::move(reply));
+    } catch (const Fault& fault) {
+      call.fail(fault);
+    } catch (const Abandoned&) {
+      call.fail(Fault(v1::ERROR_CODE_UNAVAILABLE, "the model is shutting down: try again"));
+    }
+  }
+
+  void answer_parcels(const std::vector<std::shared_ptr<Waiting>>& batch) {
+    if (batch.front()->delivery.number > 1) postbox_->flush();
+    std::vector<const Delivery*> deliveries;
+    for (const auto& waiting : batch) deliveries.push_back(&waiting->delivery);
+    scorer_.max_bytes = postbox_->max_score_bytes();
+    try {
+      postbox_->answer(batch, scorer_.score_parcels(deliveries));
+    } catch (const Abandoned&) {
+      postbox_->hand_back(batch);
+    }
+    inbox_.done();
+  }
+
+  void log_failure(const Fault& fault) const {
+    std::string text = "model " + options_.name + ":" + options_.version + " failed on one request: " +
+                       facts_of(fault.code()).name + ": " + fault.error().message();
+    if (fault.code() == v1::ERROR_CODE_MODEL_FAILED && !model_.last_trace.empty()) text += "\n" + model_.last_trace;
+    log(Level::warning, text);
+  }
+
+  // The thread that watches: progress signals, scoring limit, drain.
+  void watch() {
+    const int64_t tick_ms = std::max<int64_t>(1, std::min(kTickMs, options_.ack_wait_us / 6000));
+    int64_t stopped_us = 0, interrupted_us = 0;
+    std::thread closing;
+    while (!is_done_) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(tick_ms));
+      const int64_t now = monotonic_us(), since = model_.watch.since_us;
+      const bool is_over = since && now - since > options_.scoring_limit_us;
+      if (is_over && now - interrupted_us > kInterruptAgainUs) {
+        interrupted_us = now;
+        interrupt();
+      }
+      if (postbox_ && !(is_over && now - since > options_.scoring_limit_us + options_.ack_wait_us)) {
+        postbox_->signal_progress();
+      }
+      if (!Signals::stop) continue;
+      if (!stopped_us) {
+        stopped_us = now;
+        log(Level::info, "draining; a second signal ends this process at once");
+        closing = std::thread([this] { close_grpc(); });
+      }
+      drain(since, now - stopped_us);
+    }
+    if (closing.joinable()) closing.join();
+  }
+
+  void close_grpc() {
+    if (grpc_) grpc_->shut_down(kGrpcGraceMs);
+    has_grpc_ended_ = true;
+    inbox_.wake();
+  }
+
+  void drain(int64_t since, int64_t draining_us) {
+    if (draining_us > kAbandonAfterUs && since && !model_.watch.is_abandoned) {
+      log(Level::error, "not drained in time: what is still being scored comes again elsewhere");
+      model_.watch.is_abandoned = true;
+      interrupt();
+    }
+    if (draining_us > kDrainLimitUs && since) {
+      log(Level::error, "the model's code cannot be interrupted: this process ends without it");
+      _exit(1);
+    }
+  }
+
+  void interrupt() {
+    model_.watch.was_interrupted = true;
+    signals_.interrupt_r();
+  }
+
+  const Signals signals_;
+  const ServeOptions options_;
+  const v1::ModelInfo info_;
+  Inbox inbox_;
+  RModel model_;
+  ParcelScorer scorer_;
+  std::unique_ptr<GrpcServer> grpc_;
+  std::unique_ptr<Postbox> postbox_;
+  std::atomic<bool> has_grpc_ended_{false};
+  std::atomic<bool> is_done_{false};
+  std::thread watching_;
+};
+
+ServeOptions options_of(const Rcpp::List& list) {
+  ServeOptions options;
+  options.endpoint = Rcpp::as<std::string>(list["endpoint"]);
+  options.name = Rcpp::as<std::string>(list["name"]);
+  options.version = Rcpp::as<std::string>(list["version"]);
+  options.replica = Rcpp::as<std::string>(list["replica"]);
+  options.nats = Rcpp::as<std::string>(list["nats"]);
+  options.grpc_host = Rcpp::as<std::string>(list["grpc_host"]);
+  options.grpc_port = Rcpp::as<int>(list["grpc_port"]);
+  options.postbox = Rcpp::as<bool>(list["postbox"]);
+  options.grpc = Rcpp::as<bool>(list["grpc"]);
+  options.ack_wait_us = static_cast<int64_t>(Rcpp::as<double>(list["ack_wait_s"]) * 1e6);
+  options.scoring_limit_us = static_cast<int64_t>(Rcpp::as<double>(list["scoring_limit_s"]) * 1e6);
+  options.credit = Rcpp::as<int>(list["credit"]);
+  options.max_joined_rows = static_cast<int64_t>(Rcpp::as<double>(list["max_joined_rows"]));
+  options.max_message_bytes = Rcpp::as<int>(list["max_message_bytes"]);
+  options.queue_capacity = static_cast<size_t>(Rcpp::as<int>(list["queue_capacity"]));
+  check_name("endpoint", options.endpoint);
+  check_name("model", options.name);
+  check_version(options.version);
+  return options;
+}
+
+Level level_of(const std::string& name) {
+  if (name == "DEBUG") return Level::debug;
+  if (name == "WARNING") return Level::warning;
+  return name == "ERROR" ? Level::error : Level::info;
+}
+}  // namespace
+
+}  // namespace rv
+
+// [[Rcpp::export(rng = false)]]
+SEXP serve_check(const Rcpp::List& options) {
+  return rv::guarded([&]() -> SEXP {
+    rv::options_of(options);
+    return Rcpp::wrap(true);
+  });
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP serve_run(const Rcpp::List& options, const Rcpp::List& info, const Rcpp::Function& evaluate) {
+  return rv::guarded([&]() -> SEXP {
+    rv::set_log_level(rv::level_of(Rcpp::as<std::string>(options["log_level"])));
+    return Rcpp::wrap(rv::Replica(rv::options_of(options), info, evaluate).run());
+  });
+}

@@ -1,0 +1,84 @@
+#include "registration.h"
+
+#include <unistd.h>
+
+#include "consumer.h"
+#include "log.h"
+#include "names.h"
+
+namespace rv {
+
+namespace {
+constexpr int64_t kRequestTimeoutMs = 2000;
+constexpr int64_t kModelsHistory = 8;
+constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
+
+std::string field(const std::string& name, const std::string& value) {
+  return "\"" + name + "\": \"" + value + "\", ";  // names, versions and addresses hold nothing to escape
+}
+}  // namespace
+
+Registration::Registration(NatsLink& link, const ServeOptions& options, const v1::ModelInfo& info,
+                           const std::string& grpc_address, const Counters& counters)
+    : link_(link),
+      counters_(counters),
+      model_key_(model_key(options.endpoint, options.name, options.version)),
+      replica_key_(model_key_ + "." + check_name("replica", options.replica)),
+      model_json_(to_json(info)),
+      status_("{" + field("replica", options.replica) + field("grpc", grpc_address) + "\"pid\": " +
+              std::to_string(getpid()) + ", \"started_unix_us\": " + std::to_string(unix_us()) + ", " +
+              field("model", options.name) + field("version", options.version) + field("endpoint", options.endpoint)) {}
+
+void Registration::register_model() {
+  ensure_bucket(kModelsBucket, kModelsHistory, 0, false);
+  ensure_bucket(kReplicasBucket, 1, kReplicasTtlSeconds, true);
+  put(kModelsBucket, model_key_, model_json_);
+}
+
+void Registration::refresh() { put(kReplicasBucket, replica_key_, status_ + counters_.as_json_fields() + "}"); }
+
+void Registration::remove() {
+  natsMsg* made = nullptr;
+  const std::string subject = std::string("$KV.") + kReplicasBucket + "." + replica_key_;
+  if (natsMsg_Create(&made, subject.c_str(), nullptr, "", 0) != NATS_OK) return;
+  const Msg msg(made);
+  natsMsg* reply = nullptr;
+  natsStatus status = natsMsgHeader_Set(made, "KV-Operation", "DEL");
+  if (status == NATS_OK) status = natsConnection_RequestMsg(&reply, link_.raw(), made, kRequestTimeoutMs);
+  const Msg answer(reply);
+  if (status != NATS_OK) {
+    log(Level::debug, std::string("replica's entry not removed, it runs out by itself: ") + natsStatus_GetText(status));
+  }
+}
+
+void Registration::ensure_bucket(const char* bucket, int64_t history, int64_t ttl_s, bool in_memory) {
+  const std::string stream = std::string("KV_") + bucket;
+  try {
+    link_.request_json("$JS.API.STREAM.INFO." + stream, "", kRequestTimeoutMs);
+    return;
+  } catch (const NatsError& error) {
+    if (error.code != 404) throw;
+  }
+  const int64_t two_minutes = 120;
+  const int64_t window_s = ttl_s > 0 && ttl_s < two_minutes ? ttl_s : two_minutes;
+  const std::string config =
+      "{\"name\": \"" + stream + "\", \"subjects\": [\"$KV." + bucket + ".>\"], \"max_msgs_per_subject\": " +
+      std::to_string(history) + ", \"max_age\": " + std::to_string(ttl_s * kNanosecondsPerSecond) +
+      ", \"duplicate_window\": " + std::to_string(window_s * kNanosecondsPerSecond) + ", \"storage\": \"" +
+      (in_memory ? "memory" : "file") +
+      "\", \"retention\": \"limits\", \"discard\": \"new\", \"num_replicas\": 1, \"max_msgs\": -1, \"max_bytes\": -1, "
+      "\"max_consumers\": -1, \"max_msg_size\": -1, \"allow_direct\": true, \"allow_rollup_hdrs\": true, "
+      "\"deny_delete\": true}";
+  try {
+    link_.request_json("$JS.API.STREAM.CREATE." + stream, config, kRequestTimeoutMs);
+    log(Level::info, std::string("made bucket ") + bucket);
+  } catch (const NatsError& error) {
+    if (error.code != 400) throw;  // another process was faster
+  }
+}
+
+void Registration::put(const std::string& bucket, const std::string& key, const std::string& value) {
+  link_.request_json("$KV." + bucket + "." + key, value, kRequestTimeoutMs);
+}
+
+}  // namespace rv
