@@ -1,0 +1,213 @@
+package io.rendezvous;
+
+import io.grpc.CallOptions;
+import io.grpc.ChannelCredentials;
+import io.grpc.ClientCall;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.MethodDescriptor;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.stub.ClientCalls;
+import io.grpc.stub.StreamObserver;
+import io.rendezvous.internal.GrpcErrors;
+import io.rendezvous.internal.Ids;
+import io.rendezvous.v1.DescribeRequest;
+import io.rendezvous.v1.ModelInfo;
+import io.rendezvous.v1.ScoreGrpc;
+import io.rendezvous.v1.ScoreRequest;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+
+/**
+ * Calls an endpoint, or a model directly, without waiting: the same service, another address.
+ *
+ * <p>Futures fail with the leaf of {@link RendezvousException} for whatever went wrong. Cancelling a future cancels
+ * the call; the endpoint may score it all the same. Thread-safe; make one and keep it.
+ */
+public final class AsyncClient implements AutoCloseable {
+    private static final long CLOSE_TIMEOUT_S = 5;
+    private static final long PING_TIMEOUT_S = 5;
+
+    private final String endpoint;
+    private final ClientOptions options;
+    private final ManagedChannel channel;
+    private final ScheduledExecutorService pauses;
+
+    /**
+     * Makes a client that connects in the clear, with the default options.
+     *
+     * @param address {@code host:port} of a router or a model
+     * @param endpoint endpoint asked; empty where only one is served
+     */
+    public AsyncClient(String address, String endpoint) {
+        this(address, endpoint, ClientOptions.DEFAULT, InsecureChannelCredentials.create());
+    }
+
+    /**
+     * Makes a client; it connects when it is first used.
+     *
+     * @param address {@code host:port} of a router or a model
+     * @param endpoint endpoint asked; empty where only one is served
+     * @param options deadlines, pauses, limits
+     * @param credentials TLS, or in the clear
+     */
+    public AsyncClient(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
+        this.endpoint = endpoint;
+        this.options = options;
+        this.channel = NettyChannelBuilder.forTarget(address, credentials)
+                .maxInboundMessageSize(options.maxMessageBytes())
+                .keepAliveTime(options.keepalive().toMillis(), TimeUnit.MILLISECONDS)
+                .keepAliveTimeout(PING_TIMEOUT_S, TimeUnit.SECONDS)
+                .disableRetry() // retries are ours: with the same request id, and for retryable codes only
+                .build();
+        this.pauses = Executors.newSingleThreadScheduledExecutor(task -> {
+            Thread thread = new Thread(task, "rendezvous-client");
+            thread.setDaemon(true);
+            return thread;
+        });
+    }
+
+    /**
+     * Asks what the endpoint says of itself.
+     *
+     * @return a future of name, version, signature and more
+     */
+    public CompletableFuture<ModelInfo> describe() {
+        DescribeRequest request =
+                DescribeRequest.newBuilder().setEndpoint(endpoint).build();
+        return call(ScoreGrpc.getDescribeMethod(), request, new Attempts(options, null));
+    }
+
+    /**
+     * Scores rows.
+     *
+     * @param inputs the rows
+     * @return a future of the answer, one row for each row sent
+     */
+    public CompletableFuture<Answer> score(Frame inputs) {
+        return score(inputs, ScoreOptions.NONE);
+    }
+
+    /**
+     * Scores rows; sends them again, with the same request id, after UNAVAILABLE and OVERLOADED while there is time.
+     *
+     * @param inputs the rows
+     * @param request what the request says beside them
+     * @return a future of the answer, one row for each row sent
+     */
+    public CompletableFuture<Answer> score(Frame inputs, ScoreOptions request) {
+        Attempts attempts = new Attempts(options, request.timeout());
+        CompletableFuture<io.rendezvous.v1.ScoreReply> reply =
+                call(ScoreGrpc.getScoreMethod(), build(inputs, request), attempts);
+        CompletableFuture<Answer> answer = new CompletableFuture<>();
+        reply.whenComplete((came, error) -> {
+            if (error == null) {
+                answer.complete(new Answer(came));
+            } else {
+                answer.completeExceptionally(error);
+            }
+        });
+        answer.whenComplete((came, error) -> reply.cancel(true));
+        return answer;
+    }
+
+    /**
+     * Scores many tables over one call; no more than {@link ClientOptions#maxStreamed} are unanswered at a time.
+     *
+     * @param tables each becomes a request; read on the client's threads, as answers come
+     * @param onAnswer gets the answers in the order of the tables, one at a time; a request that failed gives an
+     *     answer with an error
+     * @return a future that is completed after the last answer; fails if the stream as a whole ended early
+     */
+    public CompletableFuture<Void> stream(Iterable<Frame> tables, Consumer<Answer> onAnswer) {
+        StreamCall call = new StreamCall(channel, options.maxStreamed());
+        call.pump(tables.iterator(), frame -> build(frame, ScoreOptions.NONE), onAnswer);
+        return call.done();
+    }
+
+    /** Closes the connection; calls under way end with UNAVAILABLE. */
+    @Override
+    public void close() {
+        channel.shutdownNow();
+        pauses.shutdownNow();
+        try {
+            channel.awaitTermination(CLOSE_TIMEOUT_S, TimeUnit.SECONDS);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    ManagedChannel channel() {
+        return channel;
+    }
+
+    ClientOptions options() {
+        return options;
+    }
+
+    ScoreRequest build(Frame inputs, ScoreOptions request) {
+        ScoreRequest.Builder built = ScoreRequest.newBuilder()
+                .setRequestId(request.requestId() == null ? Ids.newId() : request.requestId())
+                .setEndpoint(endpoint)
+                .setInputs(inputs.toProto())
+                .putAllContext(request.context());
+        if (request.explain() || !request.forceModel().isEmpty()) {
+            built.getDiagnosticsBuilder().setExplain(request.explain()).setForceModel(request.forceModel());
+        }
+        return built.build();
+    }
+
+    private <Q, R> CompletableFuture<R> call(MethodDescriptor<Q, R> method, Q request, Attempts attempts) {
+        CompletableFuture<R> result = new CompletableFuture<>();
+        attempt(method, request, attempts, result);
+        return result;
+    }
+
+    private <Q, R> void attempt(
+            MethodDescriptor<Q, R> method, Q request, Attempts attempts, CompletableFuture<R> result) {
+        if (result.isDone()) {
+            return;
+        }
+        CallOptions limits = CallOptions.DEFAULT.withDeadlineAfter(attempts.leftNs(), TimeUnit.NANOSECONDS);
+        ClientCall<Q, R> call = channel.newCall(method, limits);
+        result.whenComplete((reply, error) -> {
+            if (result.isCancelled()) {
+                call.cancel("cancelled by the caller", null);
+            }
+        });
+        ClientCalls.asyncUnaryCall(call, request, new StreamObserver<>() {
+            @Override
+            public void onNext(R reply) {
+                result.complete(reply);
+            }
+
+            @Override
+            public void onError(Throwable failure) {
+                repeat(GrpcErrors.fromThrowable(failure));
+            }
+
+            @Override
+            public void onCompleted() {
+                result.completeExceptionally(new InternalException("the server ended the call without an answer"));
+            }
+
+            private void repeat(RendezvousException error) {
+                long pauseNs = attempts.pauseAfterNs(error);
+                if (pauseNs < 0 || pauses.isShutdown()) {
+                    result.completeExceptionally(error);
+                    return;
+                }
+                pauses.schedule(
+                        () -> {
+                            channel.resetConnectBackoff(); // a server that restarts is found again at once
+                            attempt(method, request, attempts, result);
+                        },
+                        pauseNs,
+                        TimeUnit.NANOSECONDS);
+            }
+        });
+    }
+}

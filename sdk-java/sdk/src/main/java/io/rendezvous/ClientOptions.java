@@ -1,0 +1,91 @@
+package io.rendezvous;
+
+import io.rendezvous.internal.Durations;
+import java.time.Duration;
+import java.util.Map;
+
+/**
+ * How a client calls: frozen, checked when made.
+ *
+ * @param timeout deadline of a call that names none, retries included; default 10 s
+ * @param maxMessageBytes largest gRPC message; default 4 MiB
+ * @param firstPause pause before the first retry, doubled each time, give or take half; default 20 ms
+ * @param lastPause longest pause between retries; default 1 s
+ * @param keepalive interval of pings while calls are open; default 30 s
+ * @param maxStreamed requests of one stream that may be unanswered at one time; default 64
+ */
+public record ClientOptions(
+        Duration timeout,
+        int maxMessageBytes,
+        Duration firstPause,
+        Duration lastPause,
+        Duration keepalive,
+        int maxStreamed) {
+    /** The defaults. */
+    public static final ClientOptions DEFAULT = new ClientOptions(
+            Duration.ofSeconds(10),
+            4 * 1024 * 1024,
+            Duration.ofMillis(20),
+            Duration.ofSeconds(1),
+            Duration.ofSeconds(30),
+            64);
+
+    /**
+     * Checks everything.
+     *
+     * @throws InvalidRequestException a duration or number is not positive
+     */
+    public ClientOptions {
+        checkPositive("timeout", timeout);
+        checkPositive("first pause", firstPause);
+        checkPositive("last pause", lastPause);
+        checkPositive("keepalive", keepalive);
+        checkPositive("max message bytes", maxMessageBytes);
+        checkPositive("max streamed", maxStreamed);
+    }
+
+    /**
+     * These options with another deadline.
+     *
+     * @param value deadline of a call that names none
+     * @return new options
+     */
+    public ClientOptions withTimeout(Duration value) {
+        return new ClientOptions(value, maxMessageBytes, firstPause, lastPause, keepalive, maxStreamed);
+    }
+
+    /**
+     * These options with another limit on messages.
+     *
+     * @param value largest gRPC message, bytes
+     * @return new options
+     */
+    public ClientOptions withMaxMessageBytes(int value) {
+        return new ClientOptions(timeout, value, firstPause, lastPause, keepalive, maxStreamed);
+    }
+
+    /**
+     * These options with another limit on unanswered requests of a stream.
+     *
+     * @param value 1 or more
+     * @return new options
+     */
+    public ClientOptions withMaxStreamed(int value) {
+        return new ClientOptions(timeout, maxMessageBytes, firstPause, lastPause, keepalive, value);
+    }
+
+    static void checkPositive(String what, Duration value) {
+        if (value.isZero() || value.isNegative()) {
+            throw new InvalidRequestException(
+                    what + " is " + Durations.text(value) + ": it must be more than 0",
+                    Map.of("option", what, "actual", value));
+        }
+    }
+
+    private static void checkPositive(String what, int value) {
+        if (value < 1) {
+            throw new InvalidRequestException(
+                    what + " is " + value + ": it must be more than 0", Map.of("option", what, "actual", value));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+package io.rendezvous;
+
+import io.rendezvous.internal.Durations;
+import io.rendezvous.internal.Names;
+import java.time.Duration;
+import java.util.Map;
+
+/**
+ * How one model version is served: frozen, checked when made.
+ *
+ * <p>What is not set comes from the environment, then from the defaults.
+ *
+ * @param endpoint endpoint that the model belongs to; {@code RENDEZVOUS_ENDPOINT}
+ * @param name the model's name, unique in its endpoint; {@code RENDEZVOUS_MODEL}
+ * @param version the model's version, whose replicas share one durable consumer; {@code RENDEZVOUS_VERSION}, default 1
+ * @param nats address of the NATS server, several separated by commas; {@code RENDEZVOUS_NATS}, default
+ *     {@code nats://127.0.0.1:4222}
+ * @param postbox whether to read the endpoint's postbox; default true
+ * @param grpc whether to serve gRPC; default true
+ * @param grpcHost address to listen on; {@code RENDEZVOUS_GRPC_HOST}, default 127.0.0.1
+ * @param grpcPort port to listen on, 0 takes a free one; {@code RENDEZVOUS_GRPC_PORT}, default 0
+ * @param ackWait time without a sign of life after which a parcel goes to another replica, 0.1 s to 1 h;
+ *     {@code RENDEZVOUS_ACK_WAIT}, default 1 s
+ * @param scoringLimit time after which the scoring of one table is interrupted, 1 ms to 24 h;
+ *     {@code RENDEZVOUS_SCORING_LIMIT}, default 60 s
+ * @param credit parcels taken from the postbox ahead of scoring, 1 to 256; default 4
+ * @param maxJoinedRows waiting parcels are scored together as one table of at most so many rows; default 16384
+ * @param maxMessageBytes largest gRPC message, 1 KiB to 512 MiB; default 4 MiB
+ */
+public record ServeOptions(
+        String endpoint,
+        String name,
+        String version,
+        String nats,
+        boolean postbox,
+        boolean grpc,
+        String grpcHost,
+        int grpcPort,
+        Duration ackWait,
+        Duration scoringLimit,
+        int credit,
+        int maxJoinedRows,
+        int maxMessageBytes) {
+    /** Where NATS is, if nothing says otherwise. */
+    public static final String DEFAULT_NATS = "nats://127.0.0.1:4222";
+
+    /**
+     * Checks everything.
+     *
+     * @throws InvalidRequestException a name is malformed, a value out of its range, or both doors are closed
+     */
+    public ServeOptions {
+        Names.checkName("endpoint", endpoint);
+        Names.checkName("model", name);
+        Names.checkVersion(version);
+        checkRange("grpc port", grpcPort, 0, 65_535);
+        checkRange("ack wait", ackWait, Duration.ofMillis(100), Duration.ofHours(1));
+        checkRange("scoring limit", scoringLimit, Duration.ofMillis(1), Duration.ofHours(24));
+        checkRange("credit", credit, 1, 256);
+        checkRange("max joined rows", maxJoinedRows, 1, 10_000_000);
+        checkRange("max message bytes", maxMessageBytes, 1024, 512 * 1024 * 1024);
+        if (!postbox && !grpc) {
+            throw new InvalidRequestException("neither the postbox nor gRPC is served: leave one of them on");
+        }
+    }
+
+    /**
+     * Begins options that take what is not set from this process's environment.
+     *
+     * @return the builder
+     */
+    public static Builder builder() {
+        return new Builder(System.getenv());
+    }
+
+    /**
+     * Begins options that take what is not set from a given environment.
+     *
+     * @param environment variables by name
+     * @return the builder
+     */
+    public static Builder builder(Map<String, String> environment) {
+        return new Builder(environment);
+    }
+
+    private static void checkRange(String what, long value, long least, long most) {
+        if (value < least || value > most) {
+            throw new InvalidRequestException(
+                    what + " is " + value + "; allowed is " + least + " to " + most,
+                    Map.of("option", what, "actual", value, "least", least, "most", most));
+        }
+    }
+
+    private static void checkRange(String what, Duration value, Duration least, Duration most) {
+        if (value.compareTo(least) < 0 || value.compareTo(most) > 0) {
+            throw new InvalidRequestException(
+                    what + " is " + Durations.text(value) + "; allowed is " + Durations.text(least) + " to "
+                            + Durations.text(most),
+                    Map.of("option", what, "actual", value, "least", least, "most", most));
+        }
+    }
+
+    /** Collects options. Not thread-safe. */
+    public static final class Builder {
+        private final Map<String, String> environment;
+        private String endpoint;
+        private String name;
+        private String version;
+        private String nats;
+        private boolean postbox = true;
+        private boolean grpc = true;
+        private String grpcHost;
+        private Integer grpcPort;
+        private Duration ackWait;
+        private Duration scoringLimit;
+        private int credit = 4;
+        private int maxJoinedRows = 16_384;
+        private int maxMessageBytes = 4 * 1024 * 1024;
+
+        private Builder(Map<String, String> environment) {
+            this.environment = environment;
+        }
+
+        /**
+         * Sets endpoint.
+         *
+         * @param value endpoint that the model belongs to
+         * @return this builder
+         */
+        public Builder endpoint(String value) {
+            this.endpoint = value;
+            return this;
+        }
+
+        /**
+         * Sets name.
+         *
+         * @param value the model's name
+         * @return this builder
+         */
+        public Builder name(String value) {
+            this.name = value;
+            return this;
+        }
+
+        /**
+         * Sets version.
+         *
+         * @param value the model's version
+         * @return this builder
+         */
+        public Builder version(String value) {
+            this.version = value;
+            return this;
+        }
+
+        /**
+         * Sets nats.
+         *
+         * @param value address of the NATS server, several separated by commas
+         * @return this builder
+         */
+        public Builder nats(String value) {
+            this.nats = value;
+            return this;
+        }
+
+        /**
+         * Sets postbox.
+         *
+         * @param value whether to read the endpoint's postbox
+         * @return this builder
+         */
+        public Builder postbox(boolean value) {
+            this.postbox = value;
+            return this;
+        }
+
+        /**
+         * Sets grpc.
+         *
+         * @param value whether to serve gRPC
+         * @return this builder
+         */
+        public Builder grpc(boolean value) {
+            this.grpc = value;
+            return this;
+        }
+
+        /**
+         * Sets grpcHost.
+         *
+         * @param value address to listen on
+         * @return this builder
+         */
+        public Builder grpcHost(String value) {
+            this.grpcHost = value;
+            return this;
+        }
+
+        /**
+         * Sets grpcPort.
+         *
+         * @param value port to listen on; 0 takes a free one
+         * @return this builder
+         */
+        public Builder grpcPort(int value) {
+            this.grpcPort = value;
+            return this;
+        }
+
+        /**
+         * Sets ackWait.
+         *
+         * @param value time without a sign of life after which a parcel goes to another replica
+         * @return this builder
+         */
+        public Builder ackWait(Duration value) {
+            this.ackWait = value;
+            return this;
+        }
+
+        /**
+         * Sets scoringLimit.
+         *
+         * @param value time after which the scoring of one table is interrupted
+         * @return this builder
+         */
+        public Builder scoringLimit(Duration value) {
+            this.scoringLimit = value;
+            return this;
+        }
+
+        /**
+         * Sets credit.
+         *
+         * @param value parcels taken from the postbox ahead of scoring
+         * @return this builder
+         */
+        public Builder credit(int value) {
+            this.credit = value;
+            return this;
+        }
+
+        /**
+         * Sets maxJoinedRows.
+         *
+         * @param value most rows of waiting parcels that are scored together
+         * @return this builder
+         */
+        public Builder maxJoinedRows(int value) {
+            this.maxJoinedRows = value;
+            return this;
+        }
+
+        /**
+         * Sets maxMessageBytes.
+         *
+         * @param value largest gRPC message
+         * @return this builder
+         */
+        public Builder maxMessageBytes(int value) {
+            this.maxMessageBytes = value;
+            return this;
+        }
+
+        /**
+         * Makes the options.
+         *
+         * @return the options
+         * @throws InvalidRequestException a value is missing, malformed or out of its range
+         */
+        public ServeOptions build() {
+            return new ServeOptions(
+                    required("endpoint", endpoint, "RENDEZVOUS_ENDPOINT"),
+                    required("name", name, "RENDEZVOUS_MODEL"),
+                    text(version, "RENDEZVOUS_VERSION", "1"),
+                    text(nats, "RENDEZVOUS_NATS", DEFAULT_NATS),
+                    postbox,
+                    grpc,
+                    text(grpcHost, "RENDEZVOUS_GRPC_HOST", "127.0.0.1"),
+                    grpcPort != null ? grpcPort : port(text(null, "RENDEZVOUS_GRPC_PORT", "0")),
+                    duration(ackWait, "RENDEZVOUS_ACK_WAIT", "1s"),
+                    duration(scoringLimit, "RENDEZVOUS_SCORING_LIMIT", "60s"),
+                    credit,
+                    maxJoinedRows,
+                    maxMessageBytes);
+        }
+
+        /** A name that stands back behind the environment's. */
+        Builder defaultName(String value) {
+            if (name == null && environment.getOrDefault("RENDEZVOUS_MODEL", "").isBlank()) {
+                name = value;
+            }
+            return this;
+        }
+
+        private String required(String what, String value, String variable) {
+            String found = text(value, variable, null);
+            if (found == null) {
+                throw new InvalidRequestException(
+                        "the model's " + what + " is not said: call " + what + "(...) or set " + variable,
+                        Map.of("option", what));
+            }
+            return found;
+        }
+
+        private String text(String value, String variable, String otherwise) {
+            if (value != null) {
+                return value;
+            }
+            String found = environment.getOrDefault(variable, "");
+            return found.isBlank() ? otherwise : found;
+        }
+
+        private Duration duration(Duration value, String variable, String otherwise) {
+            return value != null ? value : Durations.parse(variable, text(null, variable, otherwise));
+        }
+
+        private static int port(String text) {
+            try {
+                return Integer.parseInt(text.strip());
+            } catch (NumberFormatException error) {
+                throw new InvalidRequestException(
+                        "RENDEZVOUS_GRPC_PORT is '" + text + "': give a number, 0 to 65535",
+                        Map.of("option", "grpc port", "actual", text));
+            }
+        }
+    }
+}

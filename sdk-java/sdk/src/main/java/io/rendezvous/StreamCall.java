@@ -1,0 +1,110 @@
+package io.rendezvous;
+
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.stub.ClientCallStreamObserver;
+import io.grpc.stub.ClientCalls;
+import io.grpc.stub.ClientResponseObserver;
+import io.rendezvous.internal.GrpcErrors;
+import io.rendezvous.v1.ScoreGrpc;
+import io.rendezvous.v1.ScoreReply;
+import io.rendezvous.v1.ScoreRequest;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
+import java.util.function.Function;
+
+/** One {@code ScoreStream}: requests as they may be sent, answers back in their order. Guarded by its own lock. */
+final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreReply> {
+    private final int most;
+    private final Deque<String> sent = new ArrayDeque<>();
+    private final Map<String, ScoreReply> arrived = new HashMap<>();
+    private final CompletableFuture<Void> done = new CompletableFuture<>();
+    private ClientCallStreamObserver<ScoreRequest> call;
+    private Iterator<Frame> tables;
+    private Function<Frame, ScoreRequest> encode;
+    private Consumer<Answer> onAnswer;
+    private boolean halfClosed;
+
+    StreamCall(Channel channel, int most) {
+        this.most = most;
+        ClientCalls.asyncBidiStreamingCall(channel.newCall(ScoreGrpc.getScoreStreamMethod(), CallOptions.DEFAULT), this);
+    }
+
+    @Override
+    public void beforeStart(ClientCallStreamObserver<ScoreRequest> requests) {
+        call = requests;
+    }
+
+    CompletableFuture<Void> done() {
+        return done;
+    }
+
+    /** Sends the tables and hands over the answers until there are no more. */
+    synchronized void pump(Iterator<Frame> frames, Function<Frame, ScoreRequest> encoder, Consumer<Answer> consumer) {
+        tables = frames;
+        encode = encoder;
+        onAnswer = consumer;
+        done.whenComplete((nothing, error) -> {
+            if (error != null) {
+                call.cancel("the stream ended early", error);
+            }
+        });
+        guarded(this::send);
+    }
+
+    @Override
+    public synchronized void onNext(ScoreReply reply) {
+        arrived.put(reply.getRequestId(), reply);
+        guarded(() -> {
+            while (!sent.isEmpty() && arrived.containsKey(sent.peek())) {
+                onAnswer.accept(new Answer(arrived.remove(sent.poll())));
+            }
+            send();
+        });
+    }
+
+    @Override
+    public void onError(Throwable failure) {
+        done.completeExceptionally(GrpcErrors.fromThrowable(failure));
+    }
+
+    @Override
+    public synchronized void onCompleted() {
+        if (sent.isEmpty()) {
+            done.complete(null);
+        } else {
+            done.completeExceptionally(
+                    new InternalException("the stream ended with " + sent.size() + " requests unanswered"));
+        }
+    }
+
+    private void send() {
+        while (!halfClosed && sent.size() < most) {
+            if (!tables.hasNext()) {
+                halfClosed = true;
+                call.onCompleted();
+                return;
+            }
+            ScoreRequest request = encode.apply(tables.next());
+            sent.add(request.getRequestId());
+            call.onNext(request);
+        }
+    }
+
+    /** What the caller's own code throws ends the stream with it. */
+    private void guarded(Runnable step) {
+        if (done.isDone()) {
+            return;
+        }
+        try {
+            step.run();
+        } catch (RuntimeException error) {
+            done.completeExceptionally(error);
+        }
+    }
+}

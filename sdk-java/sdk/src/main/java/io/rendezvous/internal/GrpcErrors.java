@@ -1,0 +1,71 @@
+package io.rendezvous.internal;
+
+import com.google.protobuf.InvalidProtocolBufferException;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.rendezvous.ErrorCode;
+import io.rendezvous.RendezvousException;
+import io.rendezvous.v1.Error;
+import java.util.Map;
+
+/** Errors as gRPC carries them: status by the table, details = message, the whole in trailing metadata (P82). */
+public final class GrpcErrors {
+    private static final Metadata.Key<byte[]> ERROR =
+            Metadata.Key.of(Names.ERROR_METADATA_KEY, Metadata.BINARY_BYTE_MARSHALLER);
+
+    private GrpcErrors() {}
+
+    /** Returns the status with which a call ends that failed so. */
+    public static StatusRuntimeException toStatus(RendezvousException error) {
+        Metadata trailers = new Metadata();
+        trailers.put(ERROR, error.toProto().toByteArray());
+        return Status.fromCode(Status.Code.valueOf(error.code().grpcStatus()))
+                .withDescription(error.getMessage())
+                .asRuntimeException(trailers);
+    }
+
+    /** Returns the typed error of a failed call; from its metadata, else from its status. */
+    public static RendezvousException fromThrowable(Throwable failure) {
+        if (failure instanceof RendezvousException error) {
+            return error;
+        }
+        Metadata trailers = Status.trailersFromThrowable(failure);
+        byte[] carried = trailers == null ? null : trailers.get(ERROR);
+        if (carried != null) {
+            try {
+                return RendezvousException.fromProto(Error.parseFrom(carried));
+            } catch (InvalidProtocolBufferException malformed) {
+                failure.addSuppressed(malformed);
+            }
+        }
+        return fromStatus(Status.fromThrowable(failure), failure);
+    }
+
+    private static RendezvousException fromStatus(Status status, Throwable failure) {
+        String details = status.getDescription() == null ? status.getCode().name() : status.getDescription();
+        RendezvousException error = RendezvousException.of(
+                codeOf(status.getCode(), details), details, Map.of("grpc_status", status.getCode().name()));
+        error.initCause(failure);
+        return error;
+    }
+
+    private static ErrorCode codeOf(Status.Code status, String details) {
+        return switch (status) {
+            case INVALID_ARGUMENT -> ErrorCode.INVALID_REQUEST;
+            case NOT_FOUND -> ErrorCode.UNKNOWN_ENDPOINT;
+            case ALREADY_EXISTS -> ErrorCode.REQUEST_ID_CONFLICT;
+            case DEADLINE_EXCEEDED -> ErrorCode.NO_ANSWER;
+            // gRPC's own limit on messages has no other status
+            case RESOURCE_EXHAUSTED -> details.contains("larger than max") || details.contains("exceeds maximum size")
+                    ? ErrorCode.TOO_LARGE
+                    : ErrorCode.OVERLOADED;
+            // A server that shuts down cancels what reached it but had not been taken in: as good as not reached.
+            case UNAVAILABLE, CANCELLED -> ErrorCode.UNAVAILABLE;
+            case UNAUTHENTICATED -> ErrorCode.UNAUTHENTICATED;
+            case PERMISSION_DENIED -> ErrorCode.PERMISSION_DENIED;
+            case UNIMPLEMENTED -> ErrorCode.UNIMPLEMENTED;
+            default -> ErrorCode.INTERNAL;
+        };
+    }
+}

@@ -1,0 +1,271 @@
+package io.rendezvous.internal;
+
+import io.rendezvous.Frame;
+import io.rendezvous.InvalidFrameException;
+import io.rendezvous.ModelFailedException;
+import io.rendezvous.RendezvousException;
+import io.rendezvous.TooLargeException;
+import io.rendezvous.v1.Error;
+import io.rendezvous.v1.ItemScore;
+import io.rendezvous.v1.ParcelScore;
+import io.rendezvous.v1.Timing;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+import java.util.function.LongSupplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * From parcels to scores, without any I/O: what the server and the in-memory postbox both run.
+ *
+ * <p>A parcel is scored as one table, several waiting parcels as one too. Where the model fails, the table is halved
+ * by requests until the ones that fail stand alone; the others are answered (P27). Not thread-safe: called on the
+ * model's thread only.
+ */
+public final class ParcelScorer {
+    private static final Logger LOG = LoggerFactory.getLogger(ParcelScorer.class);
+    private static final int MESSAGE_CHARACTERS = 300;
+    private static final long SPLITTING_LIMIT_NS = 5_000_000_000L;
+
+    private final ServedModel model;
+    private final Identity identity;
+    private final ScoringGuard guard;
+    private final Traces traces;
+    private final LongSupplier clock;
+    private volatile int maxBytes = Names.MAX_PARCEL_BYTES;
+
+    /**
+     * Who answers.
+     *
+     * @param endpoint endpoint that the model belongs to
+     * @param name the model's name
+     * @param version its version
+     * @param replica this process
+     */
+    public record Identity(String endpoint, String name, String version, String replica) {}
+
+    /**
+     * Makes a scorer.
+     *
+     * @param model the model, set up
+     * @param identity who answers
+     * @param guard bounds the author's code
+     * @param traces continues the requests' traces
+     * @param clock microseconds since 1970-01-01 UTC
+     */
+    public ParcelScorer(
+            ServedModel model, Identity identity, ScoringGuard guard, Traces traces, LongSupplier clock) {
+        this.model = model;
+        this.identity = identity;
+        this.guard = guard;
+        this.traces = traces;
+        this.clock = clock;
+    }
+
+    /** Sets the largest serialized score; a larger one is answered with TOO_LARGE for each request. */
+    public void limitBytes(int bytes) {
+        maxBytes = bytes;
+    }
+
+    /**
+     * Scores several parcels, as one table where their columns are the same.
+     *
+     * @param deliveries the parcels
+     * @return one score for each, in order; whatever goes wrong is in it, nothing is thrown
+     */
+    public List<ParcelScore> scoreParcels(List<Delivery> deliveries) {
+        long started = clock.getAsLong();
+        List<ParcelWork> works = new ArrayList<>(deliveries.size());
+        List<ParcelWork> live = new ArrayList<>(deliveries.size());
+        for (Delivery delivery : deliveries) {
+            ParcelWork work = new ParcelWork(delivery);
+            work.admit();
+            works.add(work);
+            if (work.liveCount() > 0) {
+                live.add(work);
+            }
+        }
+        scoreTogether(live);
+        return replies(works, started);
+    }
+
+    /**
+     * Answers deliveries whose scoring was given up from outside.
+     *
+     * @param deliveries the parcels
+     * @param error why
+     * @param started when scoring began
+     * @return one score for each, in order
+     */
+    public List<ParcelScore> fail(List<Delivery> deliveries, RendezvousException error, long started) {
+        List<ParcelWork> works = new ArrayList<>(deliveries.size());
+        for (Delivery delivery : deliveries) {
+            ParcelWork work = new ParcelWork(delivery);
+            work.admit();
+            work.refuse(error);
+            works.add(work);
+        }
+        return replies(works, started);
+    }
+
+    /**
+     * Scores the rows of one request.
+     *
+     * @param inputs the rows
+     * @return as many rows
+     * @throws RendezvousException as the error of an item in a parcel
+     */
+    public Frame scoreRequest(Frame inputs) {
+        Outcome outcome = attempt(inputs, 0, 1);
+        if (outcome.error() != null) {
+            throw outcome.error();
+        }
+        return outcome.outputs();
+    }
+
+    private void scoreTogether(List<ParcelWork> works) {
+        if (works.isEmpty()) {
+            return;
+        }
+        Frame table;
+        try {
+            table = Frame.join(works.stream().map(ParcelWork::table).toList());
+        } catch (InvalidFrameException error) {
+            // A specification changed between them: each for itself.
+            for (ParcelWork work : works) {
+                work.take(scoreItems(work.table(), bounds(List.of(work))));
+            }
+            return;
+        }
+        int[] bounds = bounds(works);
+        List<Outcome> outcomes = scoreItems(table, bounds);
+        int first = 0;
+        for (ParcelWork work : works) {
+            int stop = first + work.liveCount();
+            work.take(Outcome.cut(outcomes, bounds, first, stop));
+            first = stop;
+        }
+    }
+
+    /** First rows of the live items of all works, and the number of rows. */
+    private static int[] bounds(List<ParcelWork> works) {
+        int[] bounds = new int[works.stream().mapToInt(ParcelWork::liveCount).sum() + 1];
+        int at = 0;
+        for (ParcelWork work : works) {
+            for (int index = 0; index < work.liveCount(); index++) {
+                bounds[at + 1] = bounds[at] + work.rowsOf(index);
+                at++;
+            }
+        }
+        return bounds;
+    }
+
+    /** Halves what fails; the runs come back in order. */
+    private List<Outcome> scoreItems(Frame table, int[] bounds) {
+        List<Outcome> outcomes = new ArrayList<>(1);
+        Deque<int[]> waiting = new ArrayDeque<>();
+        waiting.push(new int[] {0, bounds.length - 1});
+        long failedAt = 0;
+        while (!waiting.isEmpty()) {
+            int[] run = waiting.pop();
+            Outcome outcome = attempt(table.slice(bounds[run[0]], bounds[run[1]]), run[0], run[1]);
+            if (outcome.error() == null || outcome.isFinal()) {
+                outcomes.add(outcome);
+                continue;
+            }
+            long now = System.nanoTime();
+            failedAt = failedAt == 0 ? now : failedAt;
+            if (now - failedAt > SPLITTING_LIMIT_NS) {
+                outcomes.add(outcome);
+                continue;
+            }
+            int middle = (run[0] + run[1]) >>> 1;
+            waiting.push(new int[] {middle, run[1]});
+            waiting.push(new int[] {run[0], middle});
+        }
+        outcomes.sort(Comparator.comparingInt(Outcome::start));
+        return outcomes;
+    }
+
+    private Outcome attempt(Frame part, int start, int stop) {
+        try {
+            return Outcome.scored(start, stop, guard.call(() -> model.score(part)));
+        } catch (ScoringGuard.LimitExceeded error) {
+            LOG.warn("model {}:{}: {}", identity.name(), identity.version(), error.getMessage());
+            return Outcome.failed(start, stop, new ModelFailedException(error.getMessage()), true);
+        } catch (RendezvousException error) {
+            return Outcome.failed(start, stop, error, false);
+        } catch (Throwable error) {
+            // The author's code may throw anything, a StackOverflowError for instance; the process lives on.
+            if (stop - start == 1) {
+                LOG.warn("model {}:{} failed on one request", identity.name(), identity.version(), error);
+            }
+            return Outcome.failed(start, stop, modelFailed(error), false);
+        }
+    }
+
+    private List<ParcelScore> replies(List<ParcelWork> works, long started) {
+        long finished = clock.getAsLong();
+        List<ParcelScore> scores = new ArrayList<>(works.size());
+        for (ParcelWork work : works) {
+            scores.add(reply(work, started, finished));
+        }
+        return scores;
+    }
+
+    private ParcelScore reply(ParcelWork work, long started, long finished) {
+        Delivery delivery = work.delivery;
+        long received = delivery.receivedUnixUs() == 0 ? started : delivery.receivedUnixUs();
+        ParcelScore.Builder score = ParcelScore.newBuilder()
+                .setParcelId(delivery.parcel().getParcelId())
+                .setEndpoint(identity.endpoint())
+                .setModel(identity.name())
+                .setVersion(identity.version())
+                .setReplica(identity.replica())
+                .setTiming(Timing.newBuilder()
+                        .setReceivedUnixUs(received)
+                        .setStartedUnixUs(started)
+                        .setFinishedUnixUs(finished))
+                .setParcelSequence(delivery.sequence())
+                .setDelivery(delivery.number());
+        work.fill(score, traces, identity.name());
+        ParcelScore full = score.build();
+        return full.getSerializedSize() > maxBytes ? tooLarge(full) : full;
+    }
+
+    private ParcelScore tooLarge(ParcelScore full) {
+        int size = full.getSerializedSize();
+        Error error = new TooLargeException(
+                        "the model's output has " + size + " bytes for this parcel; the limit is " + maxBytes
+                                + ": give fewer or smaller columns, or send fewer rows a request",
+                        Map.of("actual", size, "limit", maxBytes))
+                .toProto();
+        ParcelScore.Builder score = full.toBuilder().clearOutputs();
+        for (ItemScore.Builder item : score.getItemsBuilderList()) {
+            item.setRows(0).setError(error);
+        }
+        return score.build();
+    }
+
+    /** The author's message, one line; the trace stays in the log. */
+    static ModelFailedException modelFailed(Throwable error) {
+        String text = error.getMessage() == null ? "" : String.join(" ", error.getMessage().strip().split("\\s+"));
+        if (text.isEmpty()) {
+            text = "no message";
+        }
+        if (text.length() > MESSAGE_CHARACTERS) {
+            text = text.substring(0, MESSAGE_CHARACTERS - 3) + "...";
+        }
+        String kind = kindOf(error);
+        return new ModelFailedException("the model raised " + kind + ": " + text, Map.of("exception", kind));
+    }
+
+    private static String kindOf(Throwable error) {
+        String simple = error.getClass().getSimpleName();
+        return simple.isEmpty() ? error.getClass().getSuperclass().getSimpleName() : simple;
+    }
+}

@@ -1,0 +1,260 @@
+package io.rendezvous.internal;
+
+import com.google.protobuf.CodedInputStream;
+import com.google.protobuf.UnsafeByteOperations;
+import io.nats.client.Connection;
+import io.nats.client.JetStreamApiException;
+import io.nats.client.Message;
+import io.rendezvous.InvalidRequestException;
+import io.rendezvous.RendezvousException;
+import io.rendezvous.ServeOptions;
+import io.rendezvous.v1.Parcel;
+import io.rendezvous.v1.ParcelScore;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Serves one model from its endpoint's postbox: takes parcels, scores them on the model's thread, publishes the
+ * scores, acknowledges.
+ */
+final class PostboxReader {
+    private static final Logger LOG = LoggerFactory.getLogger(PostboxReader.class);
+    private static final long CLOCK_REFRESH_MS = 30_000;
+    private static final long CLOCK_RETRY_MS = 1000;
+
+    private final Connection connection;
+    private final ParcelScorer scorer;
+    private final ModelThread thread;
+    private final ServeOptions options;
+    private final Counters counters;
+    private final ScheduledExecutorService upkeep;
+    private final ModelConsumer consumer;
+    private final ContinuousPull pull;
+    private final Settlement settlement;
+
+    private final Object lock = new Object();
+    private final WaitingParcels waiting;
+    private List<Waiting> scoring = List.of();
+    private boolean submitted;
+    private boolean stopping;
+    private volatile long offsetUs;
+
+    PostboxReader(
+            Connection connection,
+            ParcelScorer scorer,
+            ModelThread thread,
+            ServeOptions options,
+            Counters counters,
+            ScheduledExecutorService upkeep)
+            throws IOException {
+        this.connection = connection;
+        this.scorer = scorer;
+        this.thread = thread;
+        this.options = options;
+        this.counters = counters;
+        this.upkeep = upkeep;
+        this.waiting = new WaitingParcels(options.maxJoinedRows());
+        this.consumer = new ModelConsumer(connection, options);
+        this.settlement = new Settlement(connection);
+        this.pull = new ContinuousPull(connection, consumer, options.credit(), this::take, this::ensure, upkeep);
+    }
+
+    /** Waits for the stream, makes the consumer and begins to read. */
+    void start(CountDownLatch closing) throws InterruptedException {
+        consumer.waitUntilEnsured(closing);
+        followClock();
+        pull.start();
+    }
+
+    void onReconnected() {
+        pull.onReconnected();
+    }
+
+    /** Looks after liveness and in-progress signals; called by a timer several times in an ack_wait. */
+    void tick() {
+        pull.check();
+        if (connection.getStatus() == Connection.Status.CONNECTED) {
+            signalProgress();
+        }
+    }
+
+    /** Stops reading, gives back what waits, finishes, publishes and acknowledges what is being scored. */
+    void stop() throws InterruptedException {
+        synchronized (lock) {
+            stopping = true;
+        }
+        pull.stop();
+        synchronized (lock) {
+            for (Waiting parcel : waiting.drain()) {
+                Settlement.send(connection, parcel.reply, Settlement.NAK);
+            }
+            while (!scoring.isEmpty()) {
+                lock.wait();
+            }
+        }
+        settlement.stop();
+    }
+
+    private Void ensure() throws IOException, JetStreamApiException {
+        consumer.ensure();
+        return null;
+    }
+
+    private void take(Message message) {
+        Delivery delivery = deliveryOf(message);
+        if (delivery == null) {
+            Settlement.send(connection, message.getReplyTo(), Settlement.TERMINATE);
+            pull.release(1);
+            return;
+        }
+        synchronized (lock) {
+            if (stopping) {
+                Settlement.send(connection, message.getReplyTo(), Settlement.NAK);
+                return;
+            }
+            waiting.add(new Waiting(message.getReplyTo(), delivery));
+            submit();
+        }
+    }
+
+    private void submit() {
+        if (!submitted && !waiting.isEmpty()) {
+            submitted = true;
+            thread.submit(new Batch());
+        }
+    }
+
+    /** Reads a parcel and its place; null if it is no parcel or one without requests (P15). */
+    private Delivery deliveryOf(Message message) {
+        long received = Clocks.unixUs();
+        AckSubject place = AckSubject.parse(message.getReplyTo());
+        Parcel parcel;
+        try {
+            CodedInputStream input =
+                    UnsafeByteOperations.unsafeWrap(message.getData()).newCodedInput();
+            input.enableAliasing(true);
+            parcel = Parcel.parseFrom(input);
+        } catch (IOException error) {
+            LOG.error("message {} of {} is no parcel: taken off the postbox", place.sequence(), consumer.stream);
+            return null;
+        }
+        if (parcel.getItemsCount() == 0) {
+            LOG.error("parcel {} of {} has no requests: taken off the postbox", place.sequence(), consumer.stream);
+            return null;
+        }
+        long ageUs = received + offsetUs - place.storedUnixUs();
+        return new Delivery(parcel, place.sequence(), place.delivered(), ageUs, received);
+    }
+
+    /** One turn of the model's thread: what waits and may be scored together. */
+    private final class Batch implements ModelThread.Work {
+        private final AtomicBoolean answered = new AtomicBoolean();
+        private volatile List<Waiting> parcels = List.of();
+        private volatile long started;
+
+        @Override
+        public void run() {
+            started = Clocks.unixUs();
+            synchronized (lock) {
+                parcels = waiting.isEmpty() ? List.of() : waiting.nextBatch();
+                scoring = parcels;
+            }
+            if (!parcels.isEmpty() && parcels.get(0).delivery.number() > 1) {
+                settleEarlier();
+            }
+            answer(scorer.scoreParcels(deliveries()));
+        }
+
+        @Override
+        public void abandon(RendezvousException error) {
+            answer(scorer.fail(deliveries(), error, started));
+        }
+
+        private List<Delivery> deliveries() {
+            List<Delivery> deliveries = new ArrayList<>(parcels.size());
+            for (Waiting parcel : parcels) {
+                deliveries.add(parcel.delivery);
+            }
+            return deliveries;
+        }
+
+        private void answer(List<ParcelScore> scores) {
+            if (!answered.compareAndSet(false, true)) {
+                return;
+            }
+            for (int index = 0; index < scores.size(); index++) {
+                publish(parcels.get(index), scores.get(index));
+            }
+            synchronized (lock) {
+                settlement.add(parcels);
+                scoring = List.of();
+                submitted = false;
+                if (!stopping) {
+                    submit();
+                }
+                lock.notifyAll();
+            }
+            if (!parcels.isEmpty()) {
+                pull.release(parcels.size());
+            }
+        }
+    }
+
+    /** A parcel that came again may end this process: what was answered before must have left by then. */
+    private void settleEarlier() {
+        try {
+            settlement.await();
+        } catch (InterruptedException error) {
+            LOG.debug("interrupted before a parcel that came again");
+        }
+    }
+
+    private void publish(Waiting parcel, ParcelScore score) {
+        Parcel request = parcel.delivery.parcel();
+        parcel.publishedIn = settlement.epoch();
+        counters.count(score, parcel.delivery.receivedUnixUs());
+        try {
+            String subject = Names.scoreSubject(options.endpoint(), options.name(), request.getRouter());
+            connection.publish(subject, score.toByteArray());
+        } catch (IllegalStateException | IllegalArgumentException | InvalidRequestException error) {
+            // The router is told nothing; it answers by its policy. A redelivery would end the same way.
+            LOG.error("score of parcel {} not published: {}", request.getParcelId(), error.getMessage());
+        }
+    }
+
+    /** Defends what is held against redelivery while the model works (P24). */
+    private void signalProgress() {
+        List<Waiting> held = settlement.unsettled();
+        synchronized (lock) {
+            held.addAll(scoring);
+            held.addAll(waiting.all());
+        }
+        long now = System.nanoTime();
+        for (Waiting parcel : held) {
+            if (now - parcel.signalledNs >= options.ackWait().toNanos() / 3) {
+                parcel.signalledNs = now;
+                Settlement.send(connection, parcel.reply, Settlement.IN_PROGRESS);
+            }
+        }
+    }
+
+    private void followClock() {
+        long pauseMs = CLOCK_REFRESH_MS;
+        try {
+            offsetUs = consumer.clockOffsetUs();
+        } catch (IOException | JetStreamApiException | IllegalStateException error) {
+            LOG.debug("broker's clock not read: {}", error.toString());
+            pauseMs = CLOCK_RETRY_MS;
+        }
+        if (!upkeep.isShutdown()) {
+            upkeep.schedule(this::followClock, pauseMs, TimeUnit.MILLISECONDS);
+        }
+    }
+}

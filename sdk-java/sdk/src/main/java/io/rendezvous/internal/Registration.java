@@ -1,0 +1,138 @@
+package io.rendezvous.internal;
+
+import com.google.gson.Gson;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.util.JsonFormat;
+import io.nats.client.Connection;
+import io.nats.client.JetStreamApiException;
+import io.nats.client.JetStreamOptions;
+import io.nats.client.KeyValue;
+import io.nats.client.KeyValueManagement;
+import io.nats.client.KeyValueOptions;
+import io.nats.client.api.KeyValueConfiguration;
+import io.nats.client.api.StorageType;
+import io.rendezvous.ServeOptions;
+import io.rendezvous.v1.ModelInfo;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Tells the installation what serves: the model once, the replica every two seconds (P91, P92). */
+final class Registration {
+    static final long REFRESH_MS = 2000;
+
+    private static final Logger LOG = LoggerFactory.getLogger(Registration.class);
+    private static final Duration REQUEST_TIMEOUT = Duration.ofSeconds(2);
+    private static final Duration REPLICAS_TTL = Duration.ofSeconds(15);
+    private static final int MODELS_HISTORY = 8;
+    private static final Gson JSON = new Gson();
+
+    private final Connection connection;
+    private final KeyValueOptions timeouts;
+    private final ModelInfo info;
+    private final Counters counters;
+    private final Map<String, Object> status;
+    private final String modelKey;
+    private final String replicaKey;
+    private volatile boolean registered;
+    private boolean stopped;
+
+    Registration(
+            Connection connection,
+            ModelInfo info,
+            ServeOptions options,
+            Counters counters,
+            String replica,
+            String grpcAddress) {
+        this.connection = connection;
+        this.info = info;
+        this.counters = counters;
+        this.timeouts = KeyValueOptions.builder()
+                .jetStreamOptions(
+                        JetStreamOptions.builder().requestTimeout(REQUEST_TIMEOUT).build())
+                .build();
+        this.modelKey = Names.modelKey(options.endpoint(), options.name(), options.version());
+        this.replicaKey = modelKey + "." + replica;
+        this.status = new LinkedHashMap<>();
+        status.put("replica", replica);
+        status.put("grpc", grpcAddress);
+        status.put("pid", ProcessHandle.current().pid());
+        status.put("started_unix_us", Clocks.unixUs());
+        status.put("model", options.name());
+        status.put("version", options.version());
+        status.put("endpoint", options.endpoint());
+    }
+
+    /** Writes the model's entry anew with the next refresh: the server may have lost it. */
+    void registerAgain() {
+        registered = false;
+    }
+
+    /** Writes the replica's entry, and the model's if it is not written; failures are retried at the next refresh. */
+    synchronized void refresh() {
+        if (stopped) {
+            return;
+        }
+        try {
+            if (!registered) {
+                register();
+            }
+            Map<String, Object> current = new LinkedHashMap<>(status);
+            current.putAll(counters.current());
+            connection
+                    .keyValue(Names.REPLICAS_BUCKET, timeouts)
+                    .put(replicaKey, JSON.toJson(current).getBytes(StandardCharsets.UTF_8));
+        } catch (IOException | JetStreamApiException | IllegalStateException error) {
+            registered = false;
+            LOG.debug("not registered, tried again in {} ms: {}", REFRESH_MS, error.toString());
+        }
+    }
+
+    /** Takes the replica's entry away, so that nobody counts on it for the rest of its time to live. */
+    synchronized void stop() {
+        stopped = true;
+        try {
+            connection.keyValue(Names.REPLICAS_BUCKET, timeouts).delete(replicaKey);
+        } catch (IOException | JetStreamApiException | IllegalStateException error) {
+            LOG.debug("replica's entry not removed, it runs out by itself: {}", error.toString());
+        }
+    }
+
+    private void register() throws IOException, JetStreamApiException {
+        KeyValue models = open(KeyValueConfiguration.builder(Names.MODELS_BUCKET)
+                .maxHistoryPerKey(MODELS_HISTORY)
+                .build());
+        open(KeyValueConfiguration.builder(Names.REPLICAS_BUCKET)
+                .ttl(REPLICAS_TTL)
+                .storageType(StorageType.Memory)
+                .build());
+        models.put(modelKey, toJson(info).getBytes(StandardCharsets.UTF_8));
+        registered = true;
+    }
+
+    private KeyValue open(KeyValueConfiguration wanted) throws IOException, JetStreamApiException {
+        KeyValueManagement management = connection.keyValueManagement(timeouts);
+        String bucket = wanted.getBucketName();
+        if (!management.getBucketNames().contains(bucket)) {
+            LOG.info("making bucket {}", bucket);
+            try {
+                management.create(wanted);
+            } catch (JetStreamApiException error) {
+                LOG.debug("bucket {}: another process was faster: {}", bucket, error.getMessage());
+            }
+        }
+        return connection.keyValue(bucket, timeouts);
+    }
+
+    private static String toJson(ModelInfo info) {
+        try {
+            return JsonFormat.printer().print(info);
+        } catch (InvalidProtocolBufferException error) {
+            throw new IllegalStateException("a model's description has no message of unknown type", error);
+        }
+    }
+}

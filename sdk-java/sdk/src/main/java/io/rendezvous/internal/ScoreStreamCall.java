@@ -1,0 +1,71 @@
+package io.rendezvous.internal;
+
+import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.StreamObserver;
+import io.rendezvous.v1.ScoreReply;
+import io.rendezvous.v1.ScoreRequest;
+
+/** One {@code ScoreStream}: so many requests at a time, each answered once, in any order (P102). */
+final class ScoreStreamCall implements StreamObserver<Inbound> {
+    private static final int STREAMED_AT_ONCE = 64;
+
+    private final ScoreService service;
+    private final ServerCallStreamObserver<ScoreReply> call;
+    private int open;
+    private int owed;
+    private boolean halfClosed;
+
+    ScoreStreamCall(ScoreService service, ServerCallStreamObserver<ScoreReply> call) {
+        this.service = service;
+        this.call = call;
+        call.disableAutoRequest();
+        call.setOnCancelHandler(() -> {}); // else an answer that nobody waits for would throw
+        call.setOnReadyHandler(this::askForMore);
+        call.request(STREAMED_AT_ONCE);
+    }
+
+    @Override
+    public void onNext(Inbound inbound) {
+        synchronized (this) {
+            open++;
+        }
+        ScoreRequest request = inbound.request();
+        service.begin(
+                inbound, null, call::isCancelled, this::answer, error -> answer(service.errorReply(request, error)));
+    }
+
+    @Override
+    public void onError(Throwable error) {
+        // The client is gone; what waits for the model is skipped.
+    }
+
+    @Override
+    public synchronized void onCompleted() {
+        halfClosed = true;
+        completeIfDone();
+    }
+
+    private synchronized void answer(ScoreReply reply) {
+        open--;
+        owed++;
+        call.onNext(reply);
+        if (call.isReady()) {
+            askForMore();
+        }
+        completeIfDone();
+    }
+
+    /** A client that does not read its answers is not asked for more requests. */
+    private synchronized void askForMore() {
+        if (owed > 0) {
+            call.request(owed);
+            owed = 0;
+        }
+    }
+
+    private void completeIfDone() {
+        if (halfClosed && open == 0) {
+            call.onCompleted();
+        }
+    }
+}

@@ -1,0 +1,2 @@
+/** Doubles for tests of models. */
+package io.rendezvous.testing;
