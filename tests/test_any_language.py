@@ -25,7 +25,7 @@ from rendezvous_router.nats_server import find_free_port
 
 from tests.support.guide import Reader
 from tests.support.languages import require_language
-from tests.support.processes import Process
+from tests.support.processes import Process, script
 from toolchains.building import is_built
 from toolchains.languages import LANGUAGES, ROOT
 from toolchains.tools import find_gaps
@@ -259,6 +259,22 @@ def test_mismatch(served: Served, case: str) -> None:
     assert column in error.message
 
 
+@pytest.mark.parametrize(
+    "frame", [_changed("age_years", name="ü" * 5000), _changed("age_years", name="ü" * 5000, type=0)]
+)
+def test_long_names_are_cut(served: Served, frame: v1.Frame) -> None:
+    """Whatever a request is called, the message stays short."""
+    for request in (
+        v1.ScoreRequest(inputs=frame),
+        v1.ScoreRequest(inputs=sound(), request_id="ü" * 5000),
+        v1.ScoreRequest(inputs=sound(), endpoint="ü" * 5000),
+        v1.ScoreRequest(inputs=sound(), diagnostics=v1.Diagnostics(force_model="ü" * 5000)),
+    ):
+        _, error = served.refusal(request)
+        assert len(error.message) <= 400
+        assert len(error.attributes.get("column", "")) <= 90
+
+
 def test_missing_row_is_not_looked_at(served: Served, reference: ModuleType) -> None:
     """What stands in a missing row does not matter: NaN there is no mismatch, text there is no value."""
     frame = _changed("credit_amount", missing=b"\7", values=b"\xff" * 24)
@@ -344,6 +360,13 @@ def test_reflection(served: Served) -> None:
     assert any(b"ScoreRequest" in each for each in found.file_descriptor_response.file_descriptor_proto)
 
 
+def test_conformance(served: Served) -> None:
+    """The live kit finds nothing to complain of, over gRPC."""
+    command = [script("rendezvous"), "conformance", f"grpc://{served.address}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_ready_line(served: Served) -> None:
     """The program announces itself with one line that names model, endpoint, replica and address."""
     assert served.ready.startswith(f"ready: model {served.name}:1.2 of endpoint scorecard, replica {served.name}-")
@@ -366,6 +389,20 @@ def test_drain(language: str, tmp_path: Path) -> None:
     assert [reply.outputs.rows for reply in replies] == [20_000] * 4
     assert running.process.popen.wait(9.0) == 0
     assert running.close() == 0
+
+
+@pytest.mark.parametrize("language", BARE)
+def test_second_signal(language: str, tmp_path: Path) -> None:
+    """A second SIGTERM ends what the first one waits for."""
+    require_language(language)
+    running = Served(language, tmp_path / "log")
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    running.process.signal(signal.SIGTERM)
+    assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    running.process.signal(signal.SIGTERM)
+    running.process.popen.wait(2.0)
+    running.close()
 
 
 @pytest.mark.timeout(300)

@@ -59,10 +59,15 @@ def _model_run(name: str) -> dict[str, Any]:
     command = COMMANDS[name]
     if name == REFERENCE:
         command = shlex.join([sys.executable, *shlex.split(command)[1:]])
+    here = f"cd {shlex.quote(str(ROOT))}"
     if name not in BARE:
-        return {"run": ["bash", "-c", f"cd {shlex.quote(str(ROOT))} && exec {command}"], "env": env}
+        return {"run": _shell(f"{here} && exec {command}"), "env": env}
     env["RENDEZVOUS_GRPC_PORT"] = port = str(find_free_port())
     # Both in one process group: whoever ends or restarts the bridge ends or restarts the model server with it.
     bridge = [Stack.script("rendezvous"), "bridge", "--endpoint", ENDPOINT, "--model", f"{name}:1"]
     bridge += ["--to", f"grpc://127.0.0.1:{port}"]
-    return {"run": ["bash", "-c", f"cd {shlex.quote(str(ROOT))}; {command} & exec {shlex.join(bridge)}"], "env": env}
+    return {"run": _shell(f"{here}; {command} & exec {shlex.join(bridge)}"), "env": env}
+
+
+def _shell(text: str) -> str:
+    return shlex.join(["bash", "-c", text])

@@ -105,7 +105,7 @@ void check_rows(const Column& column, const v1::ColumnSpec& spec, int64_t rows) 
 }  // namespace
 
 void check_frame(const v1::Frame& frame) {
-  if (frame.rows() < 1) invalid("the request has " + std::to_string(frame.rows()) + " rows: send at least 1");
+  if (frame.rows() < 0) invalid("rows is " + std::to_string(frame.rows()) + ": it must not be negative");
   std::set<std::string> seen;
   for (const v1::Column& column : frame.columns()) {
     if (column.name().empty()) invalid("column " + std::to_string(seen.size()) + " has no name: name it");

@@ -87,8 +87,10 @@ v1::Error to_error(const Refusal& refusal) {
 v1::Error to_error(const std::exception& exception) {
   v1::Error error;
   error.set_code(v1::ERROR_CODE_MODEL_FAILED);
-  error.set_message(std::string("the model raised exception: ").append(exception.what(), 0, 300));
-  (*error.mutable_attributes())["exception"] = "exception";
+  std::string message = std::string("the model raised std::exception: ") + cut(exception.what());
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  error.set_message(message);
+  (*error.mutable_attributes())["exception"] = "std::exception";
   return error;
 }
 
@@ -166,20 +168,21 @@ class Server final : public v1::Score::Service {
     check_endpoint(request.endpoint());
     const std::string& forced = request.diagnostics().force_model();
     if (!forced.empty() && forced != name) {
-      throw Refusal(v1::ERROR_CODE_UNKNOWN_MODEL, "model '" + forced + "' was asked for; here is only '" + name + "'");
+      throw Refusal(v1::ERROR_CODE_UNKNOWN_MODEL, "model '" + cut(forced) + "' was asked for; here is only '" + name + "'");
     }
     check_frame(request.inputs());
+    const std::string rows = "the request has " + std::to_string(request.inputs().rows()) + " rows";
+    if (request.inputs().rows() < 1) throw Refusal(v1::ERROR_CODE_INVALID_FRAME, rows + ": send at least 1");
     if (request.inputs().rows() > kMaxRows) {
-      throw Refusal(v1::ERROR_CODE_TOO_LARGE, "the request has " + std::to_string(request.inputs().rows()) +
-                                                  " rows; the limit is " + std::to_string(kMaxRows) +
-                                                  ": send it in parts");
+      const std::string limit = std::to_string(kMaxRows);
+      throw Refusal(v1::ERROR_CODE_TOO_LARGE, rows + "; the limit is " + limit + ": send it in parts");
     }
     return check_signature(request.inputs(), signature_);
   }
 
   void check_endpoint(const std::string& asked) const {
     if (asked.empty() || asked == endpoint || asked == name) return;
-    throw Refusal(v1::ERROR_CODE_UNKNOWN_ENDPOINT, "endpoint '" + asked + "' is not served here; here is model '" +
+    throw Refusal(v1::ERROR_CODE_UNKNOWN_ENDPOINT, "endpoint '" + cut(asked) + "' is not served here; here is model '" +
                                                        name + "' of endpoint '" + endpoint + "'");
   }
 

@@ -13,12 +13,20 @@ namespace v1 = rendezvous::v1;
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are read as they came, little endian");
 
+// The beginning of a text for a message: at most 80 bytes, not ending within a character.
+inline std::string cut(const std::string& text) {
+  if (text.size() <= 80) return text;
+  size_t end = 80;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
+
 // Why a request is not scored; the column is named where one is at fault.
 struct Refusal : std::runtime_error {
   Refusal(v1::ErrorCode code, const std::string& message, const std::string& column = "")
-      : std::runtime_error(column.empty() ? message : "column '" + column + "': " + message),
+      : std::runtime_error(column.empty() ? message : "column '" + cut(column) + "': " + message),
         code(code),
-        column(column) {}
+        column(cut(column)) {}
   v1::ErrorCode code;
   std::string column;
 };

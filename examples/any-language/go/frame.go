@@ -34,9 +34,13 @@ var widths = map[pb.DataType]uint64{ // bytes an element; STRING and BYTES have 
 	pb.DataType_DATA_TYPE_STRING: 0, pb.DataType_DATA_TYPE_BYTES: 0,
 }
 
+// refuse names the column where one is at fault; a very long name is cut.
 func refuse(code pb.ErrorCode, name, format string, values ...any) *pb.Error {
 	refusal := &pb.Error{Code: code, Message: fmt.Sprintf(format, values...)}
 	if name != "" {
+		if shown := []rune(name); len(shown) > 80 {
+			name = string(shown[:80]) + "..."
+		}
 		refusal.Message = fmt.Sprintf("column %q: %s", name, refusal.Message)
 		refusal.Attributes = map[string]string{"column": name}
 	}
@@ -45,11 +49,11 @@ func refuse(code pb.ErrorCode, name, format string, values ...any) *pb.Error {
 
 func checkFrame(frame *pb.Frame) *pb.Error {
 	const code = pb.ErrorCode_ERROR_CODE_INVALID_FRAME
-	if frame.GetRows() < 1 {
-		return refuse(code, "", "the request has %d rows: send at least 1", frame.GetRows())
+	if frame.GetRows() < 0 {
+		return refuse(code, "", "rows is %d: it must not be negative", frame.GetRows())
 	}
 	seen := map[string]bool{}
-	for index, c := range frame.Columns {
+	for index, c := range frame.GetColumns() {
 		if c.Name == "" {
 			return refuse(code, "", "column %d has no name: name it", index)
 		}

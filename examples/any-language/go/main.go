@@ -112,7 +112,8 @@ func scoreSafely(columns map[string]column, rows int64) (frame *pb.Frame, failur
 		if cause := recover(); cause != nil {
 			log.Printf("the model panicked: %v\n%s", cause, debug.Stack())
 			kind := fmt.Sprintf("%T", cause)
-			failure = refuse(pb.ErrorCode_ERROR_CODE_MODEL_FAILED, "", "the model raised %s: %.300s", kind, fmt.Sprint(cause))
+			text := strings.Join(strings.Fields(strings.ToValidUTF8(fmt.Sprint(cause), "?")), " ")
+			failure = refuse(pb.ErrorCode_ERROR_CODE_MODEL_FAILED, "", "the model raised %s: %.300s", kind, text)
 			failure.Attributes = map[string]string{"exception": kind}
 		}
 	}()
@@ -134,7 +135,11 @@ func (m *model) check(request *pb.ScoreRequest) (map[string]column, *pb.Error) {
 	if refusal := checkFrame(request.Inputs); refusal != nil {
 		return nil, refusal
 	}
-	if rows := request.Inputs.Rows; rows > maxRows {
+	rows := request.GetInputs().GetRows()
+	if rows < 1 {
+		return nil, refuse(pb.ErrorCode_ERROR_CODE_INVALID_FRAME, "", "the request has %d rows: send at least 1", rows)
+	}
+	if rows > maxRows {
 		return nil, refuse(pb.ErrorCode_ERROR_CODE_TOO_LARGE, "",
 			"the request has %d rows; the limit is %d: send it in parts", rows, maxRows)
 	}

@@ -9,8 +9,9 @@ export class Refusal extends Error {
   readonly attributes: Record<string, string>;
 
   constructor(readonly code: ErrorCode, message: string, column = "") {
-    super(column ? `column ${JSON.stringify(column)}: ${message}` : message);
-    this.attributes = column ? { column } : {};
+    const shown = column.length > 80 ? `${column.slice(0, 80)}...` : column;
+    super(column ? `column ${JSON.stringify(shown)}: ${message}` : message);
+    this.attributes = column ? { column: shown } : {};
   }
 }
 
@@ -103,7 +104,7 @@ const widths = new Map<DataType, bigint>([
 
 // Throws Refusal (INVALID_FRAME) if the frame contradicts itself.
 export function checkFrame(frame: Frame): void {
-  if (frame.rows < 1n) throw invalid(`the request has ${frame.rows} rows: send at least 1`);
+  if (frame.rows < 0n) throw invalid(`rows is ${frame.rows}: it must not be negative`);
   const seen = new Set<string>();
   frame.columns.forEach((column, index) => {
     if (!column.name) throw invalid(`column ${index} has no name: name it`);

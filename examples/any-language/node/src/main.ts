@@ -97,6 +97,9 @@ function check(request: ScoreRequest): Columns {
     throw new Refusal(ErrorCode.ERROR_CODE_UNKNOWN_MODEL, message);
   }
   checkFrame(frame);
+  if (frame.rows < 1n) {
+    throw new Refusal(ErrorCode.ERROR_CODE_INVALID_FRAME, `the request has ${frame.rows} rows: send at least 1`);
+  }
   if (frame.rows > MAX_ROWS) {
     const message = `the request has ${frame.rows} rows; the limit is ${MAX_ROWS}: send it in parts`;
     throw new Refusal(ErrorCode.ERROR_CODE_TOO_LARGE, message);

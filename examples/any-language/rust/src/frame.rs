@@ -29,13 +29,19 @@ impl Elements<'_> {
     }
 }
 
-/// Makes the error that names the column where one is at fault.
+/// Makes the error that names the column where one is at fault; a very long name is cut.
 pub fn refuse(code: ErrorCode, column: &str, message: String) -> Error {
     if column.is_empty() {
         return Error { code: code.into(), message, ..Error::default() };
     }
-    let attributes = HashMap::from([("column".to_owned(), column.to_owned())]);
-    Error { code: code.into(), message: format!("column {column:?}: {message}"), attributes }
+    let shown = cut(column);
+    let message = format!("column {shown:?}: {message}");
+    Error { code: code.into(), message, attributes: HashMap::from([("column".to_owned(), shown)]) }
+}
+
+/// The beginning of a text, for a message.
+pub fn cut(text: &str) -> String {
+    if text.chars().nth(80).is_some() { format!("{text:.80}...") } else { text.to_owned() }
 }
 
 fn invalid<T>(column: &str, message: String) -> Result<T, Error> {
@@ -48,8 +54,8 @@ fn mismatch<T>(column: &str, message: String) -> Result<T, Error> {
 
 /// Returns INVALID_FRAME if the frame contradicts itself.
 pub fn check_frame(frame: &Frame) -> Result<(), Error> {
-    if frame.rows < 1 {
-        return invalid("", format!("the request has {} rows: send at least 1", frame.rows));
+    if frame.rows < 0 {
+        return invalid("", format!("rows is {}: it must not be negative", frame.rows));
     }
     let mut seen = HashSet::new();
     for (index, column) in frame.columns.iter().enumerate() {

@@ -18,13 +18,14 @@ use std::{collections::HashMap, env, error::Error as StdError, process};
 use prost::Message;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::StreamExt;
-use tonic::codegen::BoxStream;
+use tonic::codegen::{BoxStream, http};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::server::Builder as Reflection;
+use tower::util::MapResponseLayer;
 
-use frame::{Columns, check_frame, check_signature, refuse};
+use frame::{Columns, check_frame, check_signature, cut, refuse};
 use v1::score_server::{Score, ScoreServer};
 use v1::{DescribeRequest, Error, ErrorCode, Frame, ModelInfo, Package, ScoreReply, ScoreRequest, Signature, Timing};
 
@@ -114,16 +115,20 @@ impl Card {
     fn check<'a>(&self, request: &ScoreRequest, inputs: &'a Frame) -> Result<Columns<'a>, Error> {
         let id = &request.request_id;
         if id.len() > 64 || !id.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"_-".contains(&octet)) {
-            let message = format!("request id {id:.80?} is not allowed: use 1 to 64 of A-Z a-z 0-9 _ -");
+            let message = format!("request id {:?} is not allowed: use 1 to 64 of A-Z a-z 0-9 _ -", cut(id));
             return Err(refuse(ErrorCode::InvalidRequest, "", message));
         }
         self.check_endpoint(&request.endpoint)?;
         let forced = request.diagnostics.as_ref().map_or("", |diagnostics| &diagnostics.force_model);
         if !forced.is_empty() && forced != self.name {
-            let message = format!("model {forced:.80?} was asked for; here is only {:?}", self.name);
+            let message = format!("model {:?} was asked for; here is only {:?}", cut(forced), self.name);
             return Err(refuse(ErrorCode::UnknownModel, "", message));
         }
         check_frame(inputs)?;
+        if inputs.rows < 1 {
+            let message = format!("the request has {} rows: send at least 1", inputs.rows);
+            return Err(refuse(ErrorCode::InvalidFrame, "", message));
+        }
         if inputs.rows > MAX_ROWS {
             let message = format!("the request has {} rows; the limit is {MAX_ROWS}: send it in parts", inputs.rows);
             return Err(refuse(ErrorCode::TooLarge, "", message));
@@ -136,7 +141,7 @@ impl Card {
             return Ok(());
         }
         let here = format!("here is model {:?} of endpoint {:?}", self.name, self.endpoint);
-        let message = format!("endpoint {asked:.80?} is not served here; {here}");
+        let message = format!("endpoint {:?} is not served here; {here}", cut(asked));
         Err(refuse(ErrorCode::UnknownEndpoint, "", message))
     }
 }
@@ -147,6 +152,7 @@ fn score_safely(columns: &Columns, rows: i64) -> Result<Frame, Error> {
         |cause| {
             let text = cause.downcast_ref::<String>().map(String::as_str);
             let text = text.or(cause.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = format!("the model raised panic: {text:.300}");
             let attributes = HashMap::from([("exception".to_owned(), "panic".to_owned())]);
             Error { attributes, ..refuse(ErrorCode::ModelFailed, "", message) }
@@ -177,6 +183,14 @@ fn to_status(error: Error) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert_bin("rendezvous-error-bin", MetadataValue::from_bytes(&error.encode_to_vec()));
     Status::with_metadata(code, error.message, metadata)
+}
+
+/// tonic calls a message beyond its limit OUT_OF_RANGE; gRPC's other servers say RESOURCE_EXHAUSTED.
+fn rename_too_large<Body>(mut response: http::Response<Body>) -> http::Response<Body> {
+    if response.headers().get("grpc-status").is_some_and(|status| status == "11") {
+        response.headers_mut().insert("grpc-status", http::HeaderValue::from_static("8"));
+    }
+    response
 }
 
 /// What Cargo.toml names, with the versions that it pins.
@@ -242,6 +256,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         process::id()
     );
     Server::builder()
+        .layer(MapResponseLayer::new(rename_too_large))
         .add_service(ScoreServer::new(Model(card)))
         .add_service(health)
         .add_service(reflection().build_v1()?)
