@@ -208,7 +208,8 @@ public abstract sealed class Column
     }
 
     final ByteBuffer values() {
-        return proto.getValues().asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+        // Sliced, because the values are a part of the received message: index 0 is to be their first byte.
+        return proto.getValues().asReadOnlyByteBuffer().slice().order(ByteOrder.LITTLE_ENDIAN);
     }
 
     final SignatureMismatchException misread(String expected) {

@@ -26,7 +26,8 @@ final class Half {
         int sign = (bits & FLOAT_SIGN) >>> 16;
         int magnitude = bits & ~FLOAT_SIGN;
         if (magnitude > 0x7f80_0000) {
-            return (short) (sign | 0x7e00 | magnitude >> EXPONENT_SHIFT & 0x3ff);
+            int payload = magnitude >> EXPONENT_SHIFT & 0x3ff;
+            return (short) (sign | 0x7c00 | (payload == 0 ? 0x200 : payload));
         }
         if (magnitude >= 0x477f_f000) {
             return (short) (sign | 0x7c00);

@@ -5,6 +5,7 @@ import io.opentelemetry.api.OpenTelemetry;
 import io.rendezvous.internal.Replica;
 import io.rendezvous.internal.StopSignals;
 import java.time.Duration;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -27,6 +28,16 @@ import org.slf4j.LoggerFactory;
  * Several replicas are several processes. Thread-safe.
  */
 public final class ModelServer implements AutoCloseable {
+    private static final String SIMPLE_LOG_LEVEL = "org.slf4j.simpleLogger.defaultLogLevel";
+
+    static {
+        // slf4j-simple reads its level once, from here; other logging has a configuration of its own
+        String level = System.getenv("RENDEZVOUS_LOG_LEVEL");
+        if (level != null && System.getProperty(SIMPLE_LOG_LEVEL) == null) {
+            System.setProperty(SIMPLE_LOG_LEVEL, level.toLowerCase(Locale.ROOT));
+        }
+    }
+
     private static final Logger LOG = LoggerFactory.getLogger(ModelServer.class);
     private static final Duration DRAIN_LIMIT = Duration.ofMillis(8500);
 

@@ -23,7 +23,8 @@ import java.util.Map;
  *     {@code RENDEZVOUS_ACK_WAIT}, default 1 s
  * @param scoringLimit time after which the scoring of one table is interrupted, 1 ms to 24 h;
  *     {@code RENDEZVOUS_SCORING_LIMIT}, default 60 s
- * @param credit parcels taken from the postbox ahead of scoring, 1 to 256; default 4
+ * @param credit parcels taken from the postbox ahead of scoring, 1 to 256; up to 64 while they are scored within 20 ms,
+ *     1 stays 1; default 4
  * @param maxJoinedRows waiting parcels are scored together as one table of at most so many rows; default 16384
  * @param maxMessageBytes largest gRPC message, 1 KiB to 512 MiB; default 4 MiB
  */

@@ -20,8 +20,6 @@ public final class Probe {
      * @param arguments {@code trivial}, or none
      */
     public static void main(String[] arguments) {
-        String level = System.getenv().getOrDefault("RENDEZVOUS_LOG_LEVEL", "info");
-        System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", level.toLowerCase(java.util.Locale.ROOT));
         boolean trivial = arguments.length > 0
                 ? TRIVIAL.equals(arguments[0])
                 : TRIVIAL.equals(System.getenv("RENDEZVOUS_PROBE"));

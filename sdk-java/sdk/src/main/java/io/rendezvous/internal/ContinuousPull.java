@@ -46,7 +46,6 @@ final class ContinuousPull {
     private final Connection connection;
     private final String subject;
     private final String label;
-    private final int credit;
     private final Consumer<Message> onMessage;
     private final Callable<?> ensure;
     private final ScheduledExecutorService upkeep;
@@ -54,6 +53,7 @@ final class ContinuousPull {
 
     private Subscription subscription;
     private String inbox = "";
+    private int credit;
     private int standing;
     private int held;
     private int failures;
@@ -90,6 +90,16 @@ final class ContinuousPull {
     /** Subscribes and asks for the first messages. */
     synchronized void start() {
         subscribe();
+    }
+
+    /** Messages that may be on their way or unprocessed at one time. */
+    synchronized int credit() {
+        return credit;
+    }
+
+    /** Changes the credit; counts from the next request on. */
+    synchronized void credit(int messages) {
+        credit = messages;
     }
 
     /** Gives back the credit of processed messages and asks for more. */

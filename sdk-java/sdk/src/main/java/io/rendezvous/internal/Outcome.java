@@ -12,15 +12,14 @@ import java.util.List;
  * @param stop item after the last
  * @param outputs null where there is an error
  * @param error null where there are outputs
- * @param isFinal whether parts of the run would fare no better
  */
-record Outcome(int start, int stop, Frame outputs, RendezvousException error, boolean isFinal) {
+record Outcome(int start, int stop, Frame outputs, RendezvousException error) {
     static Outcome scored(int start, int stop, Frame outputs) {
-        return new Outcome(start, stop, outputs, null, true);
+        return new Outcome(start, stop, outputs, null);
     }
 
-    static Outcome failed(int start, int stop, RendezvousException error, boolean isFinal) {
-        return new Outcome(start, stop, null, error, isFinal || stop - start == 1);
+    static Outcome failed(int start, int stop, RendezvousException error) {
+        return new Outcome(start, stop, null, error);
     }
 
     /** Returns the outcomes of items first to stop (not included), counted from first. */
@@ -41,6 +40,6 @@ record Outcome(int start, int stop, Frame outputs, RendezvousException error, bo
         if (rows != null) {
             rows = rows.slice(bounds[from] - bounds[start], bounds[to] - bounds[start]);
         }
-        return new Outcome(from - origin, to - origin, rows, error, isFinal);
+        return new Outcome(from - origin, to - origin, rows, error);
     }
 }

@@ -66,6 +66,11 @@ public final class ParcelScorer {
         this.clock = clock;
     }
 
+    /** Returns who answers. */
+    public Identity identity() {
+        return identity;
+    }
+
     /** Sets the largest serialized score; a larger one is answered with TOO_LARGE for each request. */
     public void limitBytes(int bytes) {
         maxBytes = bytes;
@@ -173,7 +178,7 @@ public final class ParcelScorer {
         while (!waiting.isEmpty()) {
             int[] run = waiting.pop();
             Outcome outcome = attempt(table.slice(bounds[run[0]], bounds[run[1]]), run[0], run[1]);
-            if (outcome.error() == null || outcome.isFinal()) {
+            if (outcome.error() == null || run[1] - run[0] == 1) {
                 outcomes.add(outcome);
                 continue;
             }
@@ -196,15 +201,15 @@ public final class ParcelScorer {
             return Outcome.scored(start, stop, guard.call(() -> model.score(part)));
         } catch (ScoringGuard.LimitExceeded error) {
             LOG.warn("model {}:{}: {}", identity.name(), identity.version(), error.getMessage());
-            return Outcome.failed(start, stop, new ModelFailedException(error.getMessage()), true);
+            return Outcome.failed(start, stop, new ModelFailedException(error.getMessage()));
         } catch (RendezvousException error) {
-            return Outcome.failed(start, stop, error, false);
+            return Outcome.failed(start, stop, error);
         } catch (Throwable error) {
             // The author's code may throw anything, a StackOverflowError for instance; the process lives on.
             if (stop - start == 1) {
                 LOG.warn("model {}:{} failed on one request", identity.name(), identity.version(), error);
             }
-            return Outcome.failed(start, stop, modelFailed(error), false);
+            return Outcome.failed(start, stop, modelFailed(error));
         }
     }
 
@@ -232,7 +237,7 @@ public final class ParcelScorer {
                         .setFinishedUnixUs(finished))
                 .setParcelSequence(delivery.sequence())
                 .setDelivery(delivery.number());
-        work.fill(score, traces, identity.name());
+        work.fill(score, traces, identity);
         ParcelScore full = score.build();
         return full.getSerializedSize() > maxBytes ? tooLarge(full) : full;
     }

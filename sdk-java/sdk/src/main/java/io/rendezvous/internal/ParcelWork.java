@@ -87,11 +87,11 @@ final class ParcelWork {
     }
 
     void refuse(RendezvousException error) {
-        outcomes = List.of(Outcome.failed(0, live.length, error, true));
+        outcomes = List.of(Outcome.failed(0, live.length, error));
     }
 
     /** Writes items and outputs. */
-    void fill(ParcelScore.Builder score, Traces traces, String model) {
+    void fill(ParcelScore.Builder score, Traces traces, ParcelScorer.Identity identity) {
         List<Frame> frames = new ArrayList<>(outcomes.size());
         for (Outcome outcome : outcomes) {
             if (outcome.outputs() != null) {
@@ -106,11 +106,11 @@ final class ParcelWork {
             fillOutputs(score, frames);
         }
         for (int index = 0; index < errors.length; index++) {
-            score.addItems(itemScore(index, score, traces, model));
+            score.addItems(itemScore(index, score, traces, identity));
         }
     }
 
-    private ItemScore.Builder itemScore(int index, ParcelScore.Builder score, Traces traces, String model) {
+    private ItemScore.Builder itemScore(int index, ParcelScore.Builder score, Traces traces, ParcelScorer.Identity identity) {
         ParcelItem item = items.get(index);
         ItemScore.Builder answer = ItemScore.newBuilder().setRequestId(item.getRequestId());
         if (errors[index] == null) {
@@ -119,8 +119,9 @@ final class ParcelWork {
             answer.setError(errors[index].toProto());
         }
         if (!item.getTraceparent().isEmpty()) {
-            answer.setTraceparent(traces.answer(
-                    item.getTraceparent(), item.getTracestate(), model, score.getTiming(), errors[index]));
+            Traces.Scored scored = new Traces.Scored(
+                    identity, item.getRequestId(), item.getRows(), score.getTiming(), errors[index]);
+            answer.setTraceparent(traces.answer(item.getTraceparent(), item.getTracestate(), scored));
         }
         return answer;
     }

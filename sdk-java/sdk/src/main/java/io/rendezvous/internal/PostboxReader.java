@@ -41,8 +41,8 @@ final class PostboxReader {
 
     private final Object lock = new Object();
     private final WaitingParcels waiting;
-    private List<Waiting> scoring = List.of();
-    private boolean submitted;
+    private final List<Waiting> scoring = new ArrayList<>();
+    private int batches;
     private boolean stopping;
     private volatile long offsetUs;
 
@@ -95,7 +95,7 @@ final class PostboxReader {
             for (Waiting parcel : waiting.drain()) {
                 Settlement.send(connection, parcel.reply, Settlement.NAK);
             }
-            while (!scoring.isEmpty()) {
+            while (batches > 0) {
                 lock.wait();
             }
         }
@@ -125,9 +125,9 @@ final class PostboxReader {
     }
 
     private void submit() {
-        if (!submitted && !waiting.isEmpty()) {
-            submitted = true;
-            thread.submit(new Batch());
+        if (batches == 0 && !waiting.isEmpty()) {
+            batches++;
+            thread.submit(new Batch(List.of()));
         }
     }
 
@@ -153,28 +153,53 @@ final class PostboxReader {
         return new Delivery(parcel, place.sequence(), place.delivered(), ageUs, received);
     }
 
-    /** One turn of the model's thread: what waits and may be scored together. */
+    /** One turn of the model's thread: given parcels, or what waits then and may be scored together. */
     private final class Batch implements ModelThread.Work {
         private final AtomicBoolean answered = new AtomicBoolean();
-        private volatile List<Waiting> parcels = List.of();
+        private volatile List<Waiting> parcels;
         private volatile long started;
+
+        Batch(List<Waiting> parcels) {
+            this.parcels = parcels;
+        }
 
         @Override
         public void run() {
             started = Clocks.unixUs();
-            synchronized (lock) {
-                parcels = waiting.isEmpty() ? List.of() : waiting.nextBatch();
-                scoring = parcels;
+            if (parcels.isEmpty()) {
+                synchronized (lock) {
+                    parcels = waiting.isEmpty() ? List.of() : waiting.nextBatch();
+                    scoring.addAll(parcels);
+                }
             }
             if (!parcels.isEmpty() && parcels.get(0).delivery.number() > 1) {
                 settleEarlier();
             }
-            answer(scorer.scoreParcels(deliveries()));
+            long startedNs = System.nanoTime();
+            List<ParcelScore> scores = scorer.scoreParcels(deliveries());
+            long tookNs = System.nanoTime() - startedNs;
+            if (answered.compareAndSet(false, true)) {
+                answer(scores);
+                pull.credit(Credit.next(pull.credit(), options.credit(), parcels, tookNs));
+                pull.release(parcels.size());
+            }
         }
 
+        /** The author's code never came back: a parcel that was alone is given up, others are tried each for itself. */
         @Override
         public void abandon(RendezvousException error) {
-            answer(scorer.fail(deliveries(), error, started));
+            if (!answered.compareAndSet(false, true)) {
+                return;
+            }
+            if (parcels.size() == 1) {
+                answer(scorer.fail(deliveries(), error, started));
+                pull.release(1);
+                return;
+            }
+            synchronized (lock) {
+                batches += parcels.size() - 1;
+            }
+            parcels.forEach(parcel -> thread.submit(new Batch(List.of(parcel))));
         }
 
         private List<Delivery> deliveries() {
@@ -186,23 +211,17 @@ final class PostboxReader {
         }
 
         private void answer(List<ParcelScore> scores) {
-            if (!answered.compareAndSet(false, true)) {
-                return;
-            }
             for (int index = 0; index < scores.size(); index++) {
                 publish(parcels.get(index), scores.get(index));
             }
+            settlement.add(parcels);
             synchronized (lock) {
-                settlement.add(parcels);
-                scoring = List.of();
-                submitted = false;
+                scoring.removeAll(parcels);
+                batches--;
                 if (!stopping) {
                     submit();
                 }
                 lock.notifyAll();
-            }
-            if (!parcels.isEmpty()) {
-                pull.release(parcels.size());
             }
         }
     }

@@ -35,6 +35,7 @@ final class ScoreService {
     private final ServeOptions options;
     private final ModelInfo info;
     private final Traces traces;
+    private final ParcelScorer.Identity identity;
 
     ScoreService(ParcelScorer scorer, ModelThread thread, ServeOptions options, ModelInfo info, Traces traces) {
         this.scorer = scorer;
@@ -42,6 +43,7 @@ final class ScoreService {
         this.options = options;
         this.info = info;
         this.traces = traces;
+        this.identity = scorer.identity();
     }
 
     /** The generated service's methods, with requests read by {@link Inbound.Marshaller}. */
@@ -180,8 +182,9 @@ final class ScoreService {
                 .setVersion(options.version())
                 .setTiming(timing);
         if (!headers.traceparent().isEmpty()) {
-            reply.setTraceparent(
-                    traces.answer(headers.traceparent(), headers.tracestate(), options.name(), timing, error));
+            Traces.Scored scored = new Traces.Scored(
+                    identity, reply.getRequestId(), request.getInputs().getRows(), timing, error);
+            reply.setTraceparent(traces.answer(headers.traceparent(), headers.tracestate(), scored));
         }
         return reply;
     }

@@ -47,36 +47,54 @@ public final class Traces {
     }
 
     /**
+     * One request that was scored, as its span tells it.
+     *
+     * @param identity who scored
+     * @param requestId the request
+     * @param rows its rows
+     * @param timing when it was scored
+     * @param error why it was not; null if it was
+     */
+    public record Scored(
+            ParcelScorer.Identity identity, String requestId, long rows, Timing timing, RendezvousException error) {}
+
+    /**
      * Makes the span of a request that was scored.
      *
      * @param traceparent the request's
      * @param tracestate the request's
-     * @param model the model's name
-     * @param timing when it was scored
-     * @param error why it was not; null if it was
+     * @param scored what the span tells
      * @return the traceparent to answer; empty if the request's is malformed
      */
-    public String answer(
-            String traceparent, String tracestate, String model, Timing timing, RendezvousException error) {
+    public String answer(String traceparent, String tracestate, Scored scored) {
         if (!isValid(traceparent)) {
             return "";
         }
         Map<String, String> carrier = Map.of("traceparent", traceparent, "tracestate", tracestate);
         Context parent = W3CTraceContextPropagator.getInstance().extract(Context.root(), carrier, GETTER);
-        Span span = tracer.spanBuilder("score " + model)
-                .setParent(parent)
-                .setSpanKind(SpanKind.SERVER)
-                .setStartTimestamp(timing.getStartedUnixUs(), TimeUnit.MICROSECONDS)
-                .startSpan();
-        if (error != null) {
-            span.setStatus(StatusCode.ERROR, error.getMessage());
-            span.setAttribute("error.type", error.code().name());
+        Span span = span(parent, scored);
+        if (scored.error != null) {
+            span.setStatus(StatusCode.ERROR, scored.error.getMessage());
         }
-        span.end(timing.getFinishedUnixUs(), TimeUnit.MICROSECONDS);
+        span.end(scored.timing.getFinishedUnixUs(), TimeUnit.MICROSECONDS);
         SpanContext context = span.getSpanContext();
         if (!context.isValid() || context.equals(Span.fromContext(parent).getSpanContext())) {
             return traceparent;
         }
-        return "00-" + context.getTraceId() + "-" + context.getSpanId() + "-" + context.getTraceFlags().asHex();
+        return "00-" + context.getTraceId() + "-" + context.getSpanId() + "-"
+                + context.getTraceFlags().asHex();
+    }
+
+    private Span span(Context parent, Scored scored) {
+        return tracer.spanBuilder("score " + scored.identity.name())
+                .setParent(parent)
+                .setSpanKind(SpanKind.CONSUMER)
+                .setStartTimestamp(scored.timing.getStartedUnixUs(), TimeUnit.MICROSECONDS)
+                .setAttribute("rendezvous.endpoint", scored.identity.endpoint())
+                .setAttribute("rendezvous.model", scored.identity.name())
+                .setAttribute("rendezvous.version", scored.identity.version())
+                .setAttribute("rendezvous.request_id", scored.requestId)
+                .setAttribute("rendezvous.rows", scored.rows)
+                .startSpan();
     }
 }
