@@ -292,6 +292,7 @@ async def test_a_deadly_parcel_takes_no_others_along(postbox: Postbox, server: S
         deadly = await postbox.send([666.0])
         others += [await postbox.send([float(number)]) for number in range(4, 7)]
         assert [values_of(await postbox.score(each)) for each in others] == [[2.0 * number] for number in range(1, 7)]
+        assert max([(await postbox.score(each)).delivery for each in others]) <= 3
         error = (await postbox.score(deadly)).items[0].error
     assert error.code == ErrorCode.MODEL_FAILED
     assert "delivered 5 times" in error.message

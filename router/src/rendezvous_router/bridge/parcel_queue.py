@@ -1,13 +1,19 @@
 """Parcels that wait for a lane, and which of them go next."""
 
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
 
 from nats.aio.msg import Msg
 from rendezvous_sdk.scoring import Delivery
 
-__all__ = ["ParcelQueue", "WaitingParcel"]
+__all__ = ["HOLD_OFFS_S", "ParcelQueue", "WaitingParcel"]
+
+HOLD_OFFS_S = (0.0, 0.1, 0.5)
+"""Seconds after the postbox was opened before which a parcel is not called, by how often it was lost: less suspect
+ones are delivered, and answered, by then."""
+
+_REMEMBERED = 4096
 
 
 class WaitingParcel:
@@ -21,24 +27,20 @@ class WaitingParcel:
         self.opening = opening
         self.signalled_at = time.monotonic()
 
-    @property
-    def is_again(self) -> bool:
-        """Whether it was delivered before."""
-        return self.delivery.number > 1
-
 
 class ParcelQueue:
-    """First come, first served, joined to tables of at most *max_rows* rows; except what was delivered before.
+    """First come, first served, joined to tables of at most *max_rows* rows; except what may be deadly.
 
-    A parcel that came before may have ended the model server. It goes alone, while no other call runs, after
-    what waits for the first time; of several such the first and the last take turns, so that a deadly one does
-    not take the same others along each time.
+    A parcel that was at the model server when the connection was lost may be what ended it: it is *suspect*. So is one
+    that was delivered before and not handed back by this process. Suspects go alone, while no other call runs, after
+    what is not suspect, the least suspect first, and not before the rest of the postbox had time to arrive. So a
+    deadly one is soon alone in being lost, and takes no others along to their last delivery.
     """
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._waiting: deque[WaitingParcel] = deque()
-        self._was_first_time = False
+        self._losses: OrderedDict[int, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -50,21 +52,50 @@ class ParcelQueue:
         """Adds a parcel."""
         self._waiting.append(parcel)
 
-    def take(self, *, is_idle: bool) -> list[WaitingParcel]:
+    def losses(self, parcel: WaitingParcel) -> int:
+        """Returns how often the parcel was at the model server when the connection was lost; 0: it is not suspect."""
+        unknown = int(parcel.delivery.number > 1)
+        return self._losses.get(parcel.delivery.sequence, unknown)
+
+    def note_lost(self, batch: Sequence[WaitingParcel]) -> None:
+        """Is told which parcels were at the model server when the connection was lost."""
+        for parcel in batch:
+            self._remember(parcel, self.losses(parcel) + 1)
+
+    def note_answered(self, parcel: WaitingParcel) -> None:
+        """Is told that a parcel is done with."""
+        self._losses.pop(parcel.delivery.sequence, None)
+
+    def take(self, *, is_idle: bool, open_s: float) -> list[WaitingParcel]:
         """Takes the parcels of the next table; none if none may go now.
 
         Args:
             is_idle: whether no call runs.
+            open_s: seconds since the postbox was opened.
         """
-        again = [parcel for parcel in self._waiting if parcel.is_again]
-        if again and (self._was_first_time or len(again) == len(self._waiting)):
-            return self._take_alone(again) if is_idle else []
-        self._was_first_time = True
+        fresh = [parcel for parcel in self._waiting if not self.losses(parcel)]
+        if fresh:
+            return self._take_together(fresh)
+        if not self._waiting or not is_idle:
+            return []
+        chosen = min(self._waiting, key=lambda parcel: (self.losses(parcel), parcel.delivery.sequence))
+        if open_s < HOLD_OFFS_S[min(self.losses(chosen), len(HOLD_OFFS_S) - 1)]:
+            return []
+        self._waiting.remove(chosen)
+        return [chosen]
+
+    def clear(self) -> list[WaitingParcel]:
+        """Takes all, to be handed back: being delivered again is then no reason to suspect them."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        for parcel in taken:
+            self._remember(parcel, self.losses(parcel))
+        return taken
+
+    def _take_together(self, fresh: Sequence[WaitingParcel]) -> list[WaitingParcel]:
         taken: list[WaitingParcel] = []
         rows = 0
-        for parcel in tuple(self._waiting):
-            if parcel.is_again:
-                continue
+        for parcel in fresh:
             rows += parcel.delivery.parcel.inputs.rows
             if taken and rows > self._max_rows:
                 break
@@ -72,15 +103,8 @@ class ParcelQueue:
             self._waiting.remove(parcel)
         return taken
 
-    def clear(self) -> list[WaitingParcel]:
-        """Takes all."""
-        taken = list(self._waiting)
-        self._waiting.clear()
-        return taken
-
-    def _take_alone(self, again: list[WaitingParcel]) -> list[WaitingParcel]:
-        self._was_first_time = False
-        again.sort(key=lambda parcel: parcel.delivery.sequence)
-        chosen = again[0] if again[0].delivery.number % 2 else again[-1]
-        self._waiting.remove(chosen)
-        return [chosen]
+    def _remember(self, parcel: WaitingParcel, losses: int) -> None:
+        self._losses[parcel.delivery.sequence] = losses
+        self._losses.move_to_end(parcel.delivery.sequence)
+        while len(self._losses) > _REMEMBERED:
+            self._losses.popitem(last=False)

@@ -21,7 +21,7 @@ from rendezvous_sdk.scoring import Delivery, unix_us
 from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.bridge.lane import Lane
-from rendezvous_router.bridge.parcel_queue import ParcelQueue, WaitingParcel
+from rendezvous_router.bridge.parcel_queue import HOLD_OFFS_S, ParcelQueue, WaitingParcel
 
 __all__ = ["BridgeReader"]
 
@@ -63,6 +63,8 @@ class BridgeReader:
         self._is_alone = False
         self._is_open = False
         self._opening = 0
+        self._opened_at = 0.0
+        self._timers: list[asyncio.TimerHandle] = []
         self._owed = 0
         self._offset_us = 0
         self._pull: ContinuousPull | None = None
@@ -86,6 +88,9 @@ class BridgeReader:
             return
         self._is_open = True
         self._opening += 1
+        self._opened_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        self._timers = [loop.call_later(hold_off_s, self._dispatch) for hold_off_s in HOLD_OFFS_S[1:]]
         pull = await ContinuousPull.start(
             self._nc,
             stream=self.consumer.stream,
@@ -101,6 +106,8 @@ class BridgeReader:
     async def close(self) -> None:
         """Stops to pull, then hands back what waits: so it goes to another replica, or stays in the postbox."""
         self._is_open = False
+        for timer in self._timers:
+            timer.cancel()
         if self._pull is not None:
             await self._pull.stop()
             self._pull = None
@@ -125,10 +132,10 @@ class BridgeReader:
     def _dispatch(self) -> None:
         """Gives each idle lane what may go now."""
         while self._is_open and self._idle and not self._is_alone:
-            batch = self._queue.take(is_idle=not self._running)
+            batch = self._queue.take(is_idle=not self._running, open_s=time.monotonic() - self._opened_at)
             if not batch:
                 return
-            self._is_alone = batch[0].is_again
+            self._is_alone = self._queue.losses(batch[0]) > 0
             lane = self._idle.pop()
             task = asyncio.create_task(self._score(lane, batch), name="bridge-score")
             self._running[task] = batch
@@ -151,6 +158,7 @@ class BridgeReader:
         else:
             for parcel, (score, payload) in zip(batch, replies, strict=True):
                 await self._answer(parcel, payload)
+                self._queue.note_answered(parcel)
                 self._count(score, parcel.delivery)
         await self._release(batch)
 
@@ -168,6 +176,7 @@ class BridgeReader:
         if self._is_open and batch[0].opening == self._opening:
             self._is_open = False
             self._on_lost(error)
+        self._queue.note_lost(batch)
         for parcel in batch:
             if self._pull is not None and parcel.opening == self._opening:
                 self._queue.put(parcel)
