@@ -73,7 +73,7 @@ LANGUAGES: dict[str, Language] = {
             tools=[Tool(command=["javac", "-version"], least=(17,)), Tool(command=["mvn", "--version"], least=(3, 6))],
             packages=["openjdk-17-jdk-headless", "maven"],
             sources=["proto/rendezvous", "sdk-java", "examples/credit/java", "examples/any-language/java"],
-            outputs=["sdk-java/target", "sdk-java/sdk/target", "sdk-java/probe/target", "examples/credit/java/target"],
+            outputs=["sdk-java/probe/target/rendezvous-probe.jar", "examples/credit/java/target/credit-forest.jar"],
             build=["toolchains/build_java.sh"],
             is_cached=False,  # a build also installs into Maven's local repository, which all clones share
             test=["mvn", "-q", "-B", "-ntp", "-f", "sdk-java/pom.xml", "verify"],

@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from nats.aio.client import Client
+from nats.aio.client import Client as Nats
 from rendezvous_proto.postbox import MODELS_BUCKET
 from rendezvous_router.project import load_spec
-from rendezvous_sdk import Answer, AsyncClient
+from rendezvous_sdk import Answer, AsyncClient, Client
 from rendezvous_sdk.nats_connection import connect
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +27,7 @@ from rich.table import Table
 from examples.credit import scorecard
 from examples.credit.applicants import Applicants, split_applicants
 from examples.credit.boosted import Boosted
+from examples.credit.elsewhere import TrainingError, describe_left_out, models_elsewhere, train_elsewhere
 from examples.credit.forest import Forest
 from examples.credit.logit import Logit
 from examples.credit.stack import ENDPOINT, HERE, Stack, StackError
@@ -74,7 +75,7 @@ class Show:
         self.pids = pids
         self.held_out = split_applicants()[1]
         self.deadline_ms = load_spec(HERE / "credit.yaml").policy.deadline_s * 1000.0
-        self._expected = score_locally(self.held_out)
+        self._expected = {**score_locally(self.held_out), **score_at_doors(self.held_out, stack.doors)}
 
     async def run(self) -> None:
         """Tells it all.
@@ -202,7 +203,7 @@ class Show:
                 f"request {reply.request_id}: {reply.model} was said to answer {actual}, but it gives {expected}"
             )
 
-    async def _read_complete(self, nats: Client, request_ids: frozenset[str]) -> Record:
+    async def _read_complete(self, nats: Nats, request_ids: frozenset[str]) -> Record:
         """Reads the record until it holds every model's score of every request: slow models may still be at it."""
         end = time.monotonic() + _RECORD_S
         while True:
@@ -232,7 +233,17 @@ def score_locally(applicants: Applicants) -> dict[str, list[tuple[float, str]]]:
     }
 
 
-async def read_languages(nats: Client) -> dict[str, str]:
+def score_at_doors(applicants: Applicants, doors: Mapping[str, str]) -> dict[str, list[tuple[float, str]]]:
+    """Returns what the models in other languages give for each applicant when they are asked directly, over gRPC."""
+    expected = {}
+    for name in models_elsewhere():
+        with Client(doors[name]) as client:
+            answer = client.score(applicants.table)
+        expected[name] = list(zip(map(float, answer["default_probability"]), map(str, answer["label"]), strict=True))
+    return expected
+
+
+async def read_languages(nats: Nats) -> dict[str, str]:
     """Returns the programming language of each registered model."""
     bucket = await nats.jetstream().key_value(MODELS_BUCKET)
     found = [json.loads((await bucket.get(key)).value or b"{}") for key in await bucket.keys()]
@@ -281,6 +292,9 @@ def _run() -> None:
     started = time.monotonic()
     console.print("Training three models on 700 applicants; the canary is a scorecard of ten hand-written rules.")
     train()
+    train_elsewhere(split_applicants()[0])
+    for line in describe_left_out():
+        console.print(line, style="yellow", markup=False)
     with Stack() as stack:
         console.print("Starting nats-server, router, decoy and four models by `rendezvous up`.\n")
         asyncio.run(Show(stack, stack.wait_until_ready()).run())
@@ -303,7 +317,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _run()
-    except (DemoError, StackError) as error:
+    except (DemoError, StackError, TrainingError) as error:
         console.print(f"\nThe demo failed: {error}", style="red", markup=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

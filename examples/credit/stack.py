@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import psutil
 import yaml
 from rendezvous_router.nats_server import find_free_port
 
-HERE = Path(__file__).parent
+from examples.credit.elsewhere import HERE, read_project
+
 ROOT = HERE.parents[1]
 ENDPOINT = "credit"
 _START_TIMEOUT_S = 60.0
@@ -38,7 +40,8 @@ class Stack:
     def __init__(self) -> None:
         self.address = ""
         self.nats_url = ""
-        self.project: dict[str, Any] = yaml.safe_load((HERE / "rendezvous.yaml").read_text())
+        self.doors: dict[str, str] = {}
+        self.project = read_project()
         parent = ROOT / ".rendezvous"
         parent.mkdir(exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(prefix="demo-", dir=parent, ignore_cleanup_errors=True)
@@ -77,6 +80,8 @@ class Stack:
     def wait_until_ready(self) -> dict[str, int]:
         """Waits until `rendezvous up` says that everything is ready, and takes the addresses over.
 
+        Afterwards `doors` has the address of each model's own gRPC service.
+
         Returns:
             The process id of each model.
 
@@ -91,6 +96,7 @@ class Stack:
                 unready = [model["name"] for model in said["models"] if not model["ready"]]
                 if unready:
                     raise StackError(f"not ready: {', '.join(unready)}; the end of the log:\n{self._last_lines()}")
+                self.doors = {model["name"]: model["replicas"][0]["grpc"] for model in said["models"]}
                 return {model["name"]: model["replicas"][0]["pid"] for model in said["models"]}
             if self._up is None or self._up.poll() is not None:
                 raise StackError(f"`rendezvous up` ended; the end of its log:\n{self._last_lines()}")
@@ -138,7 +144,9 @@ class Stack:
         project["endpoints"] = [str(HERE / name) for name in project["endpoints"]]
         project["ports"] = {"grpc": 0, "nats": find_free_port()}
         for model in project["models"].values():
-            model["env"] = {**model["env"], "PYTHONPATH": str(ROOT)}
+            words = [str(HERE / word) if (HERE / word).is_file() else word for word in shlex.split(model["run"])]
+            model["run"] = words
+            model["env"] = {**model.get("env", {}), "PYTHONPATH": str(ROOT)}
         path = Path(self._folder.name) / "rendezvous.yaml"
         path.write_text(yaml.safe_dump(project))
         return path

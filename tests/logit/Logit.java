@@ -1,6 +1,7 @@
-import io.rendezvous.Column;
 import io.rendezvous.Frame;
+import io.rendezvous.LongColumn;
 import io.rendezvous.ModelServer;
+import io.rendezvous.StringColumn;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,29 +25,42 @@ public final class Logit {
     static Frame score(Frame applicants) {
         double[] logOdds = new double[applicants.rows()];
         for (String[] row : ROWS) {
-            for (int place = 0; place < logOdds.length; place++) {
-                logOdds[place] += term(row, applicants, place);
-            }
+            add(row, applicants, logOdds);
         }
-        double[] probability = Arrays.stream(logOdds).map(sum -> 1 / (1 + Math.exp(-sum))).toArray();
+        double[] probability =
+                Arrays.stream(logOdds).map(sum -> 1 / (1 + Math.exp(-sum))).toArray();
         return Frame.builder().fp64("default_probability", probability).build();
     }
 
-    private static double term(String[] row, Frame applicants, int place) {
-        if (row[0].equals("intercept")) {
-            return Double.parseDouble(row[1]);
+    private static void add(String[] row, Frame applicants, double[] logOdds) {
+        switch (row[0]) {
+            case "intercept" -> addNumber(logOdds, Double.parseDouble(row[1]));
+            case "number" -> addNumbers(logOdds, applicants.int64(row[1]), Double.parseDouble(row[2]), Double.parseDouble(row[3]));
+            default -> addCategory(logOdds, applicants.string(row[1]), row[2], Double.parseDouble(row[3]));
         }
-        Column column = applicants.column(row[1]);
-        if (row[0].equals("number")) {
-            double value =
-                    column.isMissing(place) ? Double.parseDouble(row[3]) : applicants.int64(row[1]).get(place);
-            return Double.parseDouble(row[2]) * value;
+    }
+
+    private static void addNumber(double[] logOdds, double value) {
+        for (int place = 0; place < logOdds.length; place++) {
+            logOdds[place] += value;
         }
-        boolean holds = !column.isMissing(place) && applicants.string(row[1]).get(place).equals(row[2]);
-        return holds ? Double.parseDouble(row[3]) : 0;
+    }
+
+    private static void addNumbers(double[] logOdds, LongColumn column, double coefficient, double mean) {
+        for (int place = 0; place < logOdds.length; place++) {
+            logOdds[place] += coefficient * (column.isMissing(place) ? mean : column.get(place));
+        }
+    }
+
+    private static void addCategory(double[] logOdds, StringColumn column, String label, double coefficient) {
+        for (int place = 0; place < logOdds.length; place++) {
+            if (!column.isMissing(place) && column.get(place).equals(label)) {
+                logOdds[place] += coefficient;
+            }
+        }
     }
 
     public static void main(String[] arguments) throws Exception {
-        ModelServer.builder(Logit::score).name("logit").build().run();
+        ModelServer.builder(Logit::score).build().run();
     }
 }
