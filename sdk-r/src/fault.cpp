@@ -56,10 +56,4 @@ Fault::Fault(v1::ErrorCode code, std::string message, Attributes attributes) {
   for (const auto& [name, value] : attributes) (*error_.mutable_attributes())[name] = value;
 }
 
-Fault Fault::as_final() const {
-  Fault copy = *this;
-  copy.is_final_ = true;
-  return copy;
-}
-
 }  // namespace rv

@@ -44,13 +44,8 @@ class Fault : public std::exception {
   const v1::Error& error() const { return error_; }
   v1::ErrorCode code() const { return error_.code(); }
 
-  // Whether scoring the same rows in smaller tables may end otherwise.
-  bool is_final() const { return is_final_; }
-  Fault as_final() const;
-
  private:
   v1::Error error_;
-  bool is_final_ = false;
 };
 
 }  // namespace rv

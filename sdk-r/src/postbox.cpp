@@ -16,6 +16,8 @@ constexpr int64_t kClockRefreshUs = 30'000'000;
 constexpr int64_t kFlushTimeoutMs = 1000;
 constexpr int64_t kLastFlushTimeoutMs = 2000;
 constexpr double kMaxPayloadShare = 0.95;
+constexpr int64_t kAheadUs = 20'000;
+constexpr int kMostCredit = 64;
 
 // What the subject of an acknowledgement says of the delivery:
 // $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<...>.<stored, ns>.<pending>,
@@ -138,14 +140,22 @@ void Postbox::take(natsMsg* msg) {
     log(Level::error, "parcel " + std::to_string(metadata.sequence) + " of " + consumer_.stream +
                           " is no Parcel: taken off the postbox");
     settle(waiting->ack_subject, "+TERM");
-    pull_.release(1);
+    pull_.release(1, pull_.credit());
     link_.flush_soon();
     return;
   }
   inbox_.put(std::move(waiting));
 }
 
-void Postbox::answer(const std::vector<std::shared_ptr<Waiting>>& batch, const std::vector<v1::ParcelScore>& scores) {
+int next_credit(int present, int least, int scored, int64_t took_us, bool is_again) {
+  if (least == 1 || is_again) return least;
+  const int64_t affordable = kAheadUs * scored / std::max<int64_t>(1, took_us);
+  const int64_t most = std::min(2 * present, std::max(kMostCredit, least));
+  return static_cast<int>(std::max<int64_t>(least, std::min(affordable, most)));
+}
+
+void Postbox::answer(const std::vector<std::shared_ptr<Waiting>>& batch, const std::vector<v1::ParcelScore>& scores,
+                     int64_t took_us) {
   for (size_t i = 0; i < batch.size(); ++i) {
     const auto& parcel = batch[i]->delivery.parcel;
     try {
@@ -155,10 +165,12 @@ void Postbox::answer(const std::vector<std::shared_ptr<Waiting>>& batch, const s
       // The router is told nothing; it answers by its policy. A redelivery would end the same way.
       log(Level::error, "score of parcel " + parcel.parcel_id() + " not published: " + error.what());
     }
-    settle(batch[i]->ack_subject, "+ACK");
+    settle(batch[i]->ack_subject, parcel.items_size() ? "+ACK" : "+TERM");
     counters_.count(scores[i], batch[i]->delivery.received_unix_us);
   }
-  pull_.release(static_cast<int>(batch.size()));
+  const int count = static_cast<int>(batch.size());
+  const bool is_again = batch.front()->delivery.number > 1;
+  pull_.release(count, next_credit(pull_.credit(), options_.credit, count, took_us, is_again));
   link_.flush_soon();
 }
 

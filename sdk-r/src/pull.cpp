@@ -29,9 +29,9 @@ ContinuousPull::ContinuousPull(NatsLink& link, std::string stream, std::string c
     : link_(link),
       subject_("$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer),
       name_(stream + "/" + consumer),
-      credit_(credit),
       ensure_(std::move(ensure)),
-      on_message_(std::move(on_message)) {}
+      on_message_(std::move(on_message)),
+      credit_(credit) {}
 
 ContinuousPull::~ContinuousPull() { unsubscribe(); }
 
@@ -69,9 +69,15 @@ void ContinuousPull::run(const std::atomic<bool>& stop) {
   hand_back();
 }
 
-void ContinuousPull::release(int count) {
+int ContinuousPull::credit() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return credit_;
+}
+
+void ContinuousPull::release(int count, int credit) {
   const std::lock_guard<std::mutex> lock(mutex_);
   held_ -= count;
+  credit_ = credit;
   renew();
 }
 

@@ -28,8 +28,10 @@ class ContinuousPull {
   // Reads until *stop*; then hands back (nak) what is on its way. Belongs to one thread.
   void run(const std::atomic<bool>& stop);
 
-  // Gives back the credit of *count* processed messages; what it asks for leaves with the next flush. Any thread.
-  void release(int count);
+  // Gives back the credit of *count* processed messages; from now on the credit is *credit*. What it asks for leaves
+  // with the next flush. Any thread.
+  void release(int count, int credit);
+  int credit();
 
  private:
   void subscribe();
@@ -47,11 +49,11 @@ class ContinuousPull {
   NatsLink& link_;
   const std::string subject_;
   const std::string name_;
-  const int credit_;
   const std::function<void()> ensure_;
   const std::function<void(natsMsg*)> on_message_;
 
   std::mutex mutex_;  // guards what follows
+  int credit_;
   natsSubscription* subscription_ = nullptr;
   std::string inbox_;
   int standing_ = 0;

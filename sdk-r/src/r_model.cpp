@@ -62,8 +62,7 @@ void RModel::refuse_interrupted() {
   last_trace.clear();
   if (watch.was_interrupted) {
     throw Fault(v1::ERROR_CODE_MODEL_FAILED, "the model took longer than " + seconds(limit_us_) + " (its scoring limit)",
-                {{"limit_s", shown(static_cast<double>(limit_us_) / 1e6)}})
-        .as_final();
+                {{"limit_s", shown(static_cast<double>(limit_us_) / 1e6)}});
   }
   throw Fault(v1::ERROR_CODE_MODEL_FAILED, "the model raised interrupt: its evaluation was broken off",
               {{"exception", "interrupt"}});

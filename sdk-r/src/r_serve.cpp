@@ -59,12 +59,12 @@ class Replica {
   bool work(const std::string& address) {
     bool is_announced = false;
     while (!has_drained()) {
-      if (!is_announced && (!postbox_ || postbox_->is_ready())) {
-        is_announced = true;
-        announce(address);
-      }
       if (postbox_ && postbox_->has_failed() && !Signals::stop) return fail();
       Work next = inbox_.take(kWaitMs, Signals::stop);
+      if (!is_announced && (!postbox_ || postbox_->is_ready())) {
+        is_announced = true;
+        announce(address);  // before the first parcel, which may end this process
+      }
       if (next.call) answer_call(*next.call);
       if (!next.parcels.empty()) answer_parcels(next.parcels);
       if (!next.call && next.parcels.empty()) Signals::forget_interrupt();
@@ -118,7 +118,9 @@ class Replica {
     for (const auto& waiting : batch) deliveries.push_back(&waiting->delivery);
     scorer_.max_bytes = postbox_->max_score_bytes();
     try {
-      postbox_->answer(batch, scorer_.score_parcels(deliveries));
+      const int64_t began = monotonic_us();
+      const auto scores = scorer_.score_parcels(deliveries);
+      postbox_->answer(batch, scores, monotonic_us() - began);
     } catch (const Abandoned&) {
       postbox_->hand_back(batch);
     }

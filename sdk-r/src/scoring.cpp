@@ -228,7 +228,7 @@ std::vector<ParcelScorer::Outcome> ParcelScorer::score_items(const v1::Frame& ta
     const Outcome outcome =
         is_whole ? attempt(table, start, stop) : attempt(slice_frame(table, bounds[start], bounds[stop]), start, stop);
     if (outcome.error && failed_at < 0) failed_at = monotonic_us();
-    const bool is_settled = !outcome.error || stop - start == 1 || outcome.error->is_final() ||
+    const bool is_settled = !outcome.error || stop - start == 1 || outcome.error->code() == v1::ERROR_CODE_INVALID_FRAME ||
                             monotonic_us() - failed_at > kSplittingLimitUs;
     if (is_settled) {
       outcomes.push_back(outcome);
