@@ -10,6 +10,9 @@ UV_VERSION := 0.13.9
 BUF := .tools/node_modules/.bin/buf
 MEMBERS := proto rendezvous sdk-python router
 READY := $(VENV)/.ready
+# The languages beside Python, see toolchains/: all for the tests, two for the demo.
+LANGUAGES ?= java r go node cpp rust
+DEMO_LANGUAGES ?= java r
 # Model processes share the cores with everything else here; one BLAS or OpenMP thread each.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
@@ -35,17 +38,28 @@ python-is-new-enough:
 	@"$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "Python 3.11 or newer with its venv module is needed; $$($(PYTHON) --version) at $(PYTHON) will not do. Debian: apt-get install python3-venv; or: make PYTHON=/path/to/python3.11"; exit 1; }
 
+.PHONY: languages
+languages: $(READY) ## Build the R and Java SDKs and the examples in other languages; installs what they need, as root on Debian
+	@$(BIN)/python -m toolchains prepare $(LANGUAGES)
+
 .PHONY: demo
 demo: $(READY) ## Train, start everything, score 300 applicants, hang the champion, explain, stop
+	@$(BIN)/python -m toolchains prepare $(DEMO_LANGUAGES)
 	@$(BIN)/python -m examples.credit.demo
 
 .PHONY: up
 up: $(READY) ## Start the credit example and stay up until Ctrl-C
+	@$(BIN)/python -m toolchains prepare $(DEMO_LANGUAGES)
 	@$(BIN)/python -m examples.credit.train
-	@$(BIN)/rendezvous up --project examples/credit/rendezvous.yaml
+	@$(BIN)/rendezvous up --project "$$($(BIN)/python -m examples.credit.elsewhere)"
+
+.PHONY: polyglot
+polyglot: languages ## One endpoint, seven languages: shows who answered
+	@$(BIN)/python examples/any-language/polyglot.py
 
 .PHONY: test
-test: $(READY) ## Run every test against real servers and processes
+test: languages ## Run every test, in every language, against real servers and processes
+	@$(BIN)/python -m toolchains test $(LANGUAGES)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
@@ -53,6 +67,7 @@ check: $(READY) $(BUF) ## Format, lint, types, protocol lint, generated files up
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy toolchains
 	$(BUF) lint proto
 	$(BUF) breaking proto --against ".git#ref=$$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse HEAD),subdir=proto"
 	$(BIN)/python proto/generate.py --check
@@ -71,8 +86,9 @@ proto: $(READY) ## Generate the Python messages, the schema and the tables of th
 	$(BIN)/python rendezvous/generate.py
 
 .PHONY: bench
-bench: $(READY) ## Measure against a bare echo, direct calls, a fan-out and MLServer (about 15 minutes)
+bench: languages ## Measure against a bare echo, direct calls, a fan-out and MLServer, then each SDK (about 18 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+	@$(BIN)/python -m bench.sdks
 
 .PHONY: lock
 lock: $(READY) ## Pin the dependencies again: names, versions, hashes
