@@ -27,7 +27,7 @@ from tests.support.guide import Reader
 from tests.support.languages import require_language
 from tests.support.processes import Process, script
 from toolchains.building import is_built
-from toolchains.languages import LANGUAGES, ROOT
+from toolchains.languages import LANGUAGES, R_LIBRARY, ROOT
 from toolchains.tools import find_gaps
 
 HERE = ROOT / "examples" / "any-language"
@@ -97,18 +97,18 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert running.close() == 0
 
 
-def applicants(count: int, seed: int) -> list[dict[str, Any]]:
+def applicants(count: int, seed: int, lowest: int = -(2**63)) -> list[dict[str, Any]]:
     """Returns applicants at random, with missing values, extremes and texts that are not ASCII."""
     random = Random(seed)
     texts = ["... < 0 DM", "no checking account", "0 <= ... < 200 DM", "", "übrig", None]
     wide = [0.0, -1e-300, 1e308, -1e308, 15_000.0, 999.999, None]
-    long = [-(2**63), 2**63 - 1, 2**53 + 1, 0, 12, 13, 36, 37]
+    long = [lowest, 2**63 - 1, 2**53 + 1, 0, 12, 13, 36, 37]
     return [
         {
             "checking_account": random.choice(texts),
             "duration_months": random.choice([*long, *range(4, 73)]),
             "credit_amount": random.choice([random.uniform(250.0, 20_000.0)] * 4 + [random.choice(wide)]),
-            "age_years": random.choice([-(2**63), 2**63 - 1, *range(18, 80)]),
+            "age_years": random.choice([lowest, 2**63 - 1, *range(18, 80)]),
         }
         for _ in range(count)
     ]
@@ -371,6 +371,26 @@ def test_ready_line(served: Served) -> None:
     """The program announces itself with one line that names model, endpoint, replica and address."""
     assert served.ready.startswith(f"ready: model {served.name}:1.2 of endpoint scorecard, replica {served.name}-")
     assert f", grpc {served.address}" in served.ready
+
+
+@pytest.mark.parametrize("language", ["java", "r"])
+def test_sdk_answers_equal_python(language: str, tmp_path: Path, reference: ModuleType) -> None:
+    """The scorecards on the other SDKs give the answers of the Python one, too."""
+    require_language(language)
+    port = find_free_port()
+    env = {"RENDEZVOUS_ENDPOINT": "scorecard", "RENDEZVOUS_MODEL": language, "RENDEZVOUS_GRPC_PORT": str(port)}
+    env |= {"RENDEZVOUS_NATS": f"nats://127.0.0.1:{find_free_port()}", "R_LIBS": str(R_LIBRARY)}  # gRPC needs no NATS
+    process = Process(COMMANDS[language].split(), log=tmp_path / "log", ready="ready: ", env=env, cwd=ROOT)
+    rows = applicants(1000, 11, lowest=1 - 2**63)  # the lowest INT64 is R's NA, and its SDK refuses it by name
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            request = v1.ScoreRequest(inputs=table(rows))
+            reply = v1.ScoreStub(channel).Score(request, timeout=60, wait_for_ready=True)
+    finally:
+        process.kill()
+    actual, expected = FrameView(reply.outputs).to_dict(), reference.score(rows)
+    assert actual["label"] == expected["label"]
+    assert actual["default_probability"] == pytest.approx(expected["default_probability"], rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("language", BARE)

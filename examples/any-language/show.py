@@ -125,7 +125,7 @@ def print_rows(rows: Sequence[Row], runtimes: Mapping[str, str]) -> None:
     table = Table()
     for heading in ("language", "runtime", "joined by"):
         table.add_column(heading)
-    for heading in ("answered", "agrees", "largest difference", "median ms", "first"):
+    for heading in ("answered", "agrees", "furthest apart", "median ms", "first"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
