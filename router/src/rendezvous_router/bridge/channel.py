@@ -12,12 +12,24 @@ from rendezvous_proto.errors import (
 from rendezvous_router.bridge.address import FarAddress
 from rendezvous_router.bridge.errors import BridgeError, FarSilentError, FarWaitError
 
-__all__ = ["far_failure", "open_channel", "reason_of", "start_failure", "timed_out", "wait_failure"]
+__all__ = [
+    "CallTimedOutError",
+    "far_failure",
+    "open_channel",
+    "reason_of",
+    "start_failure",
+    "timed_out",
+    "wait_failure",
+]
 
 _STATUS = grpc.StatusCode
 _LOST = (_STATUS.UNAVAILABLE, _STATUS.CANCELLED)
 _NOT_GRPC = ("http1", "parsing HTTP/2")
 _DETAILS_CHARACTERS = 300
+
+
+class CallTimedOutError(ModelFailedError):
+    """The model server did not answer before the call's deadline."""
 
 
 def open_channel(target: str, max_message_bytes: int) -> grpc.Channel:
@@ -92,8 +104,8 @@ def far_failure(error: grpc.RpcError, typed: RendezvousError, timeout_s: float) 
     )
 
 
-def timed_out(timeout_s: float) -> ModelFailedError:
+def timed_out(timeout_s: float) -> CallTimedOutError:
     """Returns the error of a call that took too long."""
-    return ModelFailedError(
-        f"the model server did not answer within {timeout_s:g} s (--timeout)", {"limit_s": f"{timeout_s:g}"}
+    return CallTimedOutError(
+        f"the model server took longer than {timeout_s:g} s (--timeout)", {"limit_s": f"{timeout_s:g}"}
     )

@@ -11,6 +11,7 @@ from rendezvous_sdk.model import Model
 from rendezvous_sdk.scoring import Delivery, ParcelScorer
 from rendezvous_sdk.thread import ModelThread
 
+from rendezvous_router.bridge.channel import CallTimedOutError
 from rendezvous_router.bridge.far import CallContext, Far
 from rendezvous_router.bridge.options import BridgeOptions
 from rendezvous_router.bridge.plan import Plan
@@ -105,11 +106,15 @@ class _Caller:
     def _call(self, frame: v1.Frame) -> v1.Frame:
         pause_s = _FIRST_PAUSE_S
         while True:
-            timeout_s = self._remaining_s()
+            timeout_s = min(self._options.timeout_s, self._left_s())
             try:
                 answer = self._far.call(frame, self._context, self._plan.wanted, timeout_s)
             except UnavailableError as error:
                 self.lost = error
+                raise
+            except CallTimedOutError as error:
+                if timeout_s < self._options.timeout_s:
+                    raise self._over_limit() from error
                 raise
             except OverloadedError:
                 if pause_s > self._give_up_at - time.monotonic():
@@ -120,14 +125,17 @@ class _Caller:
                 self.answered_at = time.monotonic()
                 return answer
 
-    def _remaining_s(self) -> float:
+    def _left_s(self) -> float:
         left_s = self._give_up_at - time.monotonic()
         if left_s <= 0:
-            limit_s = self._options.scoring_limit_s
-            raise ModelFailedError(
-                f"the model took longer than {limit_s:g} s (its scoring limit)", {"limit_s": f"{limit_s:g}"}
-            )
-        return min(self._options.timeout_s, left_s)
+            raise self._over_limit()
+        return left_s
+
+    def _over_limit(self) -> ModelFailedError:
+        limit_s = self._options.scoring_limit_s
+        return ModelFailedError(
+            f"the model took longer than {limit_s:g} s (its scoring limit)", {"limit_s": f"{limit_s:g}"}
+        )
 
 
 def _context_of(deliveries: Sequence[Delivery]) -> CallContext:

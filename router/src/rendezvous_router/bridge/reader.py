@@ -11,7 +11,7 @@ from nats import errors
 from nats.aio.msg import Msg
 from rendezvous_proto import v1
 from rendezvous_proto.errors import ErrorCode, InvalidRequestError, UnavailableError
-from rendezvous_proto.postbox import score_subject
+from rendezvous_proto.postbox import MAX_PARCEL_BYTES, score_subject
 from rendezvous_sdk.consumer import ModelConsumer
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.nats_connection import Connection
@@ -71,7 +71,7 @@ class BridgeReader:
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for lane in lanes:
-            lane.limit_bytes(int(nc.max_payload * _MAX_PAYLOAD_SHARE))
+            lane.limit_bytes(min(MAX_PARCEL_BYTES, int(nc.max_payload * _MAX_PAYLOAD_SHARE)))
 
     async def start(self) -> None:
         """Waits for the stream and makes the consumer; reads nothing yet."""
