@@ -106,11 +106,15 @@ final class Draft {
     static Draft boxed(String name, ColumnType type, List<?> values) {
         Draft draft = new Draft(name, type, values.size());
         if (type == ColumnType.STRING) {
-            draft.strings = values.stream().map(value -> draft.cast(String.class, value)).toArray(String[]::new);
+            draft.strings = values.stream()
+                    .map(value -> draft.cast(String.class, value))
+                    .toArray(String[]::new);
             return draft;
         }
         if (type == ColumnType.BYTES) {
-            draft.blobs = values.stream().map(value -> draft.cast(byte[].class, value)).toArray(byte[][]::new);
+            draft.blobs = values.stream()
+                    .map(value -> draft.cast(byte[].class, value))
+                    .toArray(byte[][]::new);
             return draft;
         }
         ByteBuffer buffer = draft.allocate();
@@ -143,9 +147,8 @@ final class Draft {
         if (ready != null) {
             return ready.toProto();
         }
-        io.rendezvous.v1.Column.Builder column = io.rendezvous.v1.Column.newBuilder()
-                .setName(name)
-                .setType(type.toProto());
+        io.rendezvous.v1.Column.Builder column =
+                io.rendezvous.v1.Column.newBuilder().setName(name).setType(type.toProto());
         for (long dimension : shape) {
             column.addShape(dimension);
         }
@@ -228,13 +231,19 @@ final class Draft {
     private void putBoxed(ByteBuffer buffer, Object value) {
         switch (type) {
             case BOOL -> buffer.put((byte) (value != null && cast(Boolean.class, value) ? 1 : 0));
-            case FP64 -> buffer.putDouble(value == null ? 0 : cast(Number.class, value).doubleValue());
-            case FP32 -> buffer.putFloat(value == null ? 0 : cast(Number.class, value).floatValue());
-            case FP16 -> buffer.putShort(
-                    Half.fromFloat(value == null ? 0 : cast(Number.class, value).floatValue()));
-            case INT64 -> buffer.putLong(value == null ? 0 : whole(value, Long.SIZE - 1).longValue());
-            case UINT64 -> buffer.putLong(value == null ? 0 : whole(value, Long.SIZE).longValue());
-            default -> putSmall(buffer, value == null ? 0 : whole(value, Long.SIZE - 1).longValue());
+            case FP64 ->
+                buffer.putDouble(value == null ? 0 : cast(Number.class, value).doubleValue());
+            case FP32 ->
+                buffer.putFloat(value == null ? 0 : cast(Number.class, value).floatValue());
+            case FP16 ->
+                buffer.putShort(Half.fromFloat(
+                        value == null ? 0 : cast(Number.class, value).floatValue()));
+            case INT64 ->
+                buffer.putLong(value == null ? 0 : whole(value, Long.SIZE - 1).longValue());
+            case UINT64 ->
+                buffer.putLong(value == null ? 0 : whole(value, Long.SIZE).longValue());
+            default ->
+                putSmall(buffer, value == null ? 0 : whole(value, Long.SIZE - 1).longValue());
         }
     }
 

@@ -7,11 +7,22 @@ package io.rendezvous;
  */
 public enum ErrorCode {
     /** A field of the request (id, endpoint name, context) is malformed. */
-    INVALID_REQUEST(1, false, "INVALID_ARGUMENT", 400, "A field of the request (id, endpoint name, context) is malformed."),
+    INVALID_REQUEST(
+            1, false, "INVALID_ARGUMENT", 400, "A field of the request (id, endpoint name, context) is malformed."),
     /** The frame contradicts itself: lengths, bitmap, UTF-8, duplicate or unnamed columns, no rows. */
-    INVALID_FRAME(2, false, "INVALID_ARGUMENT", 400, "The frame contradicts itself: lengths, bitmap, UTF-8, duplicate or unnamed columns, no rows."),
+    INVALID_FRAME(
+            2,
+            false,
+            "INVALID_ARGUMENT",
+            400,
+            "The frame contradicts itself: lengths, bitmap, UTF-8, duplicate or unnamed columns, no rows."),
     /** The frame does not match the signature: missing, extra, mistyped or misshapen column, value not allowed. */
-    SIGNATURE_MISMATCH(3, false, "INVALID_ARGUMENT", 400, "The frame does not match the signature: missing, extra, mistyped or misshapen column, value not allowed."),
+    SIGNATURE_MISMATCH(
+            3,
+            false,
+            "INVALID_ARGUMENT",
+            400,
+            "The frame does not match the signature: missing, extra, mistyped or misshapen column, value not allowed."),
     /** More rows or bytes than the limit. */
     TOO_LARGE(4, false, "INVALID_ARGUMENT", 413, "More rows or bytes than the limit."),
     /** The endpoint does not exist (here, or for this caller). */
@@ -25,15 +36,30 @@ public enum ErrorCode {
     /** The deadline had passed before the request could be scored. */
     EXPIRED(9, false, "DEADLINE_EXCEEDED", 504, "The deadline had passed before the request could be scored."),
     /** No score satisfied the policy by the deadline, and the policy's `otherwise` is `error`. */
-    NO_ANSWER(10, true, "DEADLINE_EXCEEDED", 504, "No score satisfied the policy by the deadline, and the policy's `otherwise` is `error`."),
+    NO_ANSWER(
+            10,
+            true,
+            "DEADLINE_EXCEEDED",
+            504,
+            "No score satisfied the policy by the deadline, and the policy's `otherwise` is `error`."),
     /** Too many requests in flight; try again later. */
     OVERLOADED(11, true, "RESOURCE_EXHAUSTED", 429, "Too many requests in flight; try again later."),
     /** The postbox, the router or the model cannot be reached or is shutting down; try again with the same request id. */
-    UNAVAILABLE(12, true, "UNAVAILABLE", 503, "The postbox, the router or the model cannot be reached or is shutting down; try again with the same request id."),
+    UNAVAILABLE(
+            12,
+            true,
+            "UNAVAILABLE",
+            503,
+            "The postbox, the router or the model cannot be reached or is shutting down; try again with the same request id."),
     /** The model raised an error on this input. */
     MODEL_FAILED(13, false, "INTERNAL", 500, "The model raised an error on this input."),
     /** The model answered something that its signature does not allow: rows, columns, types, NaN. */
-    INVALID_OUTPUT(14, false, "INTERNAL", 502, "The model answered something that its signature does not allow: rows, columns, types, NaN."),
+    INVALID_OUTPUT(
+            14,
+            false,
+            "INTERNAL",
+            502,
+            "The model answered something that its signature does not allow: rows, columns, types, NaN."),
     /** No or no valid credentials. */
     UNAUTHENTICATED(15, false, "UNAUTHENTICATED", 401, "No or no valid credentials."),
     /** The credentials do not allow this. */

@@ -346,7 +346,8 @@ public final class Frame {
      * @throws SignatureMismatchException there is no such column
      */
     public Frame select(Collection<String> names) {
-        io.rendezvous.v1.Frame.Builder selected = io.rendezvous.v1.Frame.newBuilder().setRows(rows);
+        io.rendezvous.v1.Frame.Builder selected =
+                io.rendezvous.v1.Frame.newBuilder().setRows(rows);
         for (String name : names) {
             selected.addColumns(column(name).toProto());
         }
@@ -387,7 +388,8 @@ public final class Frame {
     public String toString() {
         List<String> columns = new ArrayList<>(views.length);
         for (io.rendezvous.v1.Column column : proto.getColumnsList()) {
-            String shape = column.getShapeCount() == 0 ? "" : column.getShapeList().toString();
+            String shape =
+                    column.getShapeCount() == 0 ? "" : column.getShapeList().toString();
             columns.add(column.getName() + " " + FrameCheck.typeName(column.getTypeValue()) + shape);
         }
         return "Frame of " + rows + " rows: " + String.join(", ", columns);

@@ -270,7 +270,8 @@ public final class FrameBuilder {
      */
     public Frame build() {
         int count = rows >= 0 ? rows : drafts.isEmpty() ? 0 : drafts.get(0).rows();
-        io.rendezvous.v1.Frame.Builder frame = io.rendezvous.v1.Frame.newBuilder().setRows(count);
+        io.rendezvous.v1.Frame.Builder frame =
+                io.rendezvous.v1.Frame.newBuilder().setRows(count);
         for (Draft draft : drafts) {
             frame.addColumns(draft.toProto(count));
         }
@@ -293,7 +294,8 @@ public final class FrameBuilder {
 
     private Draft last() {
         if (drafts.isEmpty()) {
-            throw new InvalidFrameException("shape and missing belong to a column: add one first", Collections.emptyMap());
+            throw new InvalidFrameException(
+                    "shape and missing belong to a column: add one first", Collections.emptyMap());
         }
         return drafts.get(drafts.size() - 1);
     }

@@ -65,8 +65,13 @@ final class FrameCheck {
         switch (type) {
             case STRING -> checkPayload(column, type, rows, elements, column.getStringsCount());
             case BYTES -> checkPayload(column, type, rows, elements, column.getBlobsCount());
-            default -> checkPayload(
-                    column, type, rows, multiply(elements, type.width()), column.getValues().size());
+            default ->
+                checkPayload(
+                        column,
+                        type,
+                        rows,
+                        multiply(elements, type.width()),
+                        column.getValues().size());
         }
         if (type == ColumnType.BOOL) {
             checkBooleans(column);
@@ -82,7 +87,10 @@ final class FrameCheck {
             throw refuse(
                     column,
                     "shape has " + shape.size() + " dimensions: at most " + MAX_RANK + " are allowed",
-                    "limit", MAX_RANK, "actual", shape.size());
+                    "limit",
+                    MAX_RANK,
+                    "actual",
+                    shape.size());
         }
         for (long dimension : shape) {
             if (dimension < 0) {
@@ -105,7 +113,10 @@ final class FrameCheck {
                     column,
                     "`" + carrier + "` has " + actual + " " + unit + ": " + rows + " rows of shape "
                             + column.getShapeList() + ", type " + type + each + ", need " + needed,
-                    "expected", expected, "actual", actual);
+                    "expected",
+                    expected,
+                    "actual",
+                    actual);
         }
     }
 
@@ -115,7 +126,10 @@ final class FrameCheck {
             throw refuse(
                     column,
                     "type " + type + " is carried in `" + carrier + "`, but `" + other + "` has " + actual + " " + unit,
-                    "carrier", carrier, "actual", actual);
+                    "carrier",
+                    carrier,
+                    "actual",
+                    actual);
         }
     }
 
@@ -127,7 +141,8 @@ final class FrameCheck {
                 throw refuse(
                         column,
                         "BOOL element " + index + " is the byte " + octet + ": it must be 0 or 1",
-                        "element", index);
+                        "element",
+                        index);
             }
         }
     }
@@ -139,13 +154,17 @@ final class FrameCheck {
             throw refuse(
                     column,
                     "missing bitmap has " + missing.size() + " bytes: " + rows + " rows need " + expected,
-                    "expected", expected, "actual", missing.size());
+                    "expected",
+                    expected,
+                    "actual",
+                    missing.size());
         }
         if (Bits.spareSet(missing, rows)) {
             throw refuse(
                     column,
                     "missing bitmap has bits set beyond row " + (rows - 1) + ": spare bits must be 0",
-                    "actual", missing.byteAt(missing.size() - 1) & 0xff);
+                    "actual",
+                    missing.byteAt(missing.size() - 1) & 0xff);
         }
     }
 
@@ -165,8 +184,7 @@ final class FrameCheck {
         return right != 0 && left > Long.MAX_VALUE / right ? Long.MAX_VALUE : left * right;
     }
 
-    private static InvalidFrameException refuse(
-            io.rendezvous.v1.Column column, String message, Object... attributes) {
+    private static InvalidFrameException refuse(io.rendezvous.v1.Column column, String message, Object... attributes) {
         String name = shown(column.getName());
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("column", name);

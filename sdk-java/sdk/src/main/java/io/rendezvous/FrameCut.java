@@ -108,9 +108,8 @@ final class FrameCut {
     }
 
     private static io.rendezvous.v1.Column.Builder outline(io.rendezvous.v1.Column column) {
-        io.rendezvous.v1.Column.Builder outline = io.rendezvous.v1.Column.newBuilder()
-                .setName(column.getName())
-                .setTypeValue(column.getTypeValue());
+        io.rendezvous.v1.Column.Builder outline =
+                io.rendezvous.v1.Column.newBuilder().setName(column.getName()).setTypeValue(column.getTypeValue());
         if (column.getShapeCount() > 0) {
             outline.addAllShape(column.getShapeList());
         }

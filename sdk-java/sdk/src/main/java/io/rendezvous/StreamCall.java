@@ -32,7 +32,8 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
 
     StreamCall(Channel channel, int most) {
         this.most = most;
-        ClientCalls.asyncBidiStreamingCall(channel.newCall(ScoreGrpc.getScoreStreamMethod(), CallOptions.DEFAULT), this);
+        ClientCalls.asyncBidiStreamingCall(
+                channel.newCall(ScoreGrpc.getScoreStreamMethod(), CallOptions.DEFAULT), this);
     }
 
     @Override

@@ -135,8 +135,8 @@ class ClientTest {
     /** What a request says beside its rows is sent. */
     @Test
     void sendsOptions() throws IOException {
-        try (Client client = new Client(
-                start(0), "credit", ClientOptions.DEFAULT, InsecureChannelCredentials.create())) {
+        try (Client client =
+                new Client(start(0), "credit", ClientOptions.DEFAULT, InsecureChannelCredentials.create())) {
             ScoreOptions options = ScoreOptions.NONE
                     .withRequestId("mine")
                     .withContext(Map.of("customer", "7"))

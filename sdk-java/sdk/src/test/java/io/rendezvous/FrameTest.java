@@ -67,7 +67,12 @@ class FrameTest {
     /** A column read as another type, or one that is not there, is refused by name. */
     @Test
     void refusesMisreading() {
-        Frame frame = Frame.builder().int64("x", 1).fp64("v", 1, 2).shape(2).string("s", "a").build();
+        Frame frame = Frame.builder()
+                .int64("x", 1)
+                .fp64("v", 1, 2)
+                .shape(2)
+                .string("s", "a")
+                .build();
         SignatureMismatchException error = assertThrows(SignatureMismatchException.class, () -> frame.fp64("x"));
         assertEquals("column 'x' is INT64[], and was read as FP64", error.getMessage());
         assertEquals("x", error.attributes().get("column"));
@@ -112,19 +117,27 @@ class FrameTest {
                 Arguments.of("300 in UINT8", (Runnable) () -> Frame.builder().uint8("x", 300), "300"),
                 Arguments.of("-1 in UINT32", (Runnable) () -> Frame.builder().uint32("x", -1), "-1"),
                 Arguments.of("no name", (Runnable) () -> Frame.builder().fp64("", 1), "no name"),
-                Arguments.of("two names", (Runnable) () -> Frame.builder().fp64("x", 1).fp64("x", 1), "twice"),
+                Arguments.of(
+                        "two names",
+                        (Runnable) () -> Frame.builder().fp64("x", 1).fp64("x", 1),
+                        "twice"),
                 Arguments.of("shape first", (Runnable) () -> Frame.builder().shape(2), "add one first"),
                 Arguments.of(
                         "unequal columns",
-                        (Runnable) () -> Frame.builder().fp64("x", 1).fp64("y", 1, 2).build(),
+                        (Runnable) () ->
+                                Frame.builder().fp64("x", 1).fp64("y", 1, 2).build(),
                         "'y'"),
                 Arguments.of(
                         "short mask",
-                        (Runnable) () -> Frame.builder().fp64("x", 1, 2).missing(new boolean[1]).build(),
+                        (Runnable) () -> Frame.builder()
+                                .fp64("x", 1, 2)
+                                .missing(new boolean[1])
+                                .build(),
                         "mask"),
                 Arguments.of(
                         "half a row",
-                        (Runnable) () -> Frame.builder().fp64("x", 1, 2, 3).shape(2).build(),
+                        (Runnable) () ->
+                                Frame.builder().fp64("x", 1, 2, 3).shape(2).build(),
                         "need 16 bytes"),
                 Arguments.of(
                         "text as number",
@@ -136,8 +149,7 @@ class FrameTest {
                         "whole"),
                 Arguments.of(
                         "too big",
-                        (Runnable) () -> Frame.builder()
-                                .column("x", ColumnType.INT64, List.of(BigInteger.TWO.pow(63))),
+                        (Runnable) () -> Frame.builder().column("x", ColumnType.INT64, List.of(BigInteger.TWO.pow(63))),
                         "does not fit"),
                 Arguments.of("negative rows", (Runnable) () -> Frame.builder().rows(-1), "negative"));
     }

@@ -71,7 +71,8 @@ class FrameVectorsTest {
             Vectors.list(item.get("parts")).forEach(part -> parts.add(Frame.of(Vectors.frame(part))));
             Frame joined = Frame.join(parts);
             assertEquals(Vectors.frame(item.get("expected")), joined.toProto());
-            assertEquals(parts, joined.split(parts.stream().mapToInt(Frame::rows).toArray()));
+            assertEquals(
+                    parts, joined.split(parts.stream().mapToInt(Frame::rows).toArray()));
         });
     }
 
@@ -103,7 +104,11 @@ class FrameVectorsTest {
     private static void assertColumn(JsonObject expected, Frame frame) {
         Column column = frame.column(expected.get("name").getAsString());
         assertEquals(expected.get("type").getAsString(), column.type().name());
-        assertEquals(Vectors.list(expected.get("shape")).stream().map(JsonElement::getAsLong).toList(), column.shape());
+        assertEquals(
+                Vectors.list(expected.get("shape")).stream()
+                        .map(JsonElement::getAsLong)
+                        .toList(),
+                column.shape());
         List<JsonElement> values = Vectors.list(expected.get("values"));
         for (int row = 0; row < values.size(); row++) {
             assertEquals(values.get(row).isJsonNull(), column.isMissing(row));
@@ -155,7 +160,9 @@ class FrameVectorsTest {
     private static void add(FrameBuilder builder, JsonObject column) {
         String name = column.get("name").getAsString();
         ColumnType type = ColumnType.valueOf(column.get("type").getAsString());
-        long[] shape = Vectors.list(column.get("shape")).stream().mapToLong(JsonElement::getAsLong).toArray();
+        long[] shape = Vectors.list(column.get("shape")).stream()
+                .mapToLong(JsonElement::getAsLong)
+                .toArray();
         int each = 1;
         for (long dimension : shape) {
             each *= (int) dimension;
@@ -201,7 +208,8 @@ class FrameVectorsTest {
             }
             case STRING -> builder.string(name, flat.toArray(String[]::new));
             case BYTES -> builder.bytes(name, flat.toArray(byte[][]::new));
-            case FP64 -> builder.fp64(name, flat.stream().mapToDouble(v -> (double) v).toArray());
+            case FP64 ->
+                builder.fp64(name, flat.stream().mapToDouble(v -> (double) v).toArray());
             case FP32, FP16 -> addFloats(builder, name, type, flat);
             case INT64 -> builder.int64(name, longs(flat));
             case UINT64 -> builder.uint64(name, longs(flat));

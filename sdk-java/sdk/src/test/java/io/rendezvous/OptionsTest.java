@@ -42,11 +42,15 @@ class OptionsTest {
     /** What is set counts before the environment, and defaults come last. */
     @Test
     void precedence() {
-        ServeOptions set = ServeOptions.builder(ENVIRONMENT).name("logit").grpcPort(0).build();
+        ServeOptions set =
+                ServeOptions.builder(ENVIRONMENT).name("logit").grpcPort(0).build();
         assertEquals("logit", set.name());
         assertEquals(0, set.grpcPort());
-        assertEquals("tree", ServeOptions.builder(ENVIRONMENT).defaultName("Risk").build().name());
-        ServeOptions bare = ServeOptions.builder(Map.of()).endpoint("e").defaultName("Risk").build();
+        assertEquals(
+                "tree",
+                ServeOptions.builder(ENVIRONMENT).defaultName("Risk").build().name());
+        ServeOptions bare =
+                ServeOptions.builder(Map.of()).endpoint("e").defaultName("Risk").build();
         assertEquals("Risk", bare.name());
         assertEquals("1", bare.version());
         assertEquals(ServeOptions.DEFAULT_NATS, bare.nats());
@@ -60,7 +64,9 @@ class OptionsTest {
                 row("endpoint 'a.b'", options -> options.endpoint("a.b")),
                 row("version '1 2'", options -> options.version("1 2")),
                 row("grpc port is 70000", options -> options.grpcPort(70_000)),
-                row("ack wait is 0.05 s; allowed is 0.1 s to 3600 s", options -> options.ackWait(Duration.ofMillis(50))),
+                row(
+                        "ack wait is 0.05 s; allowed is 0.1 s to 3600 s",
+                        options -> options.ackWait(Duration.ofMillis(50))),
                 row("scoring limit is 0 s", options -> options.scoringLimit(Duration.ZERO)),
                 row("credit is 0", options -> options.credit(0)),
                 row("max joined rows is 0", options -> options.maxJoinedRows(0)),
@@ -86,7 +92,8 @@ class OptionsTest {
     /** A variable that is not what its option needs is refused by its name. */
     @Test
     void refusesVariables() {
-        for (String variable : new String[] {"RENDEZVOUS_ACK_WAIT", "RENDEZVOUS_SCORING_LIMIT", "RENDEZVOUS_GRPC_PORT"}) {
+        for (String variable :
+                new String[] {"RENDEZVOUS_ACK_WAIT", "RENDEZVOUS_SCORING_LIMIT", "RENDEZVOUS_GRPC_PORT"}) {
             ServeOptions.Builder options =
                     ServeOptions.builder(Map.of(variable, "soon")).endpoint("e").name("m");
             InvalidRequestException error = assertThrows(InvalidRequestException.class, options::build);

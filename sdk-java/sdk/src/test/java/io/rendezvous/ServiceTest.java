@@ -117,7 +117,8 @@ class ServiceTest {
         assertEquals("doubling", info.getTask());
         assertEquals("java", info.getLanguage());
         assertEquals("rendezvous-sdk-java 0.1.0", info.getSdk());
-        assertTrue(info.getPackagesList().stream().anyMatch(found -> found.getName().equals("jnats")));
+        assertTrue(info.getPackagesList().stream()
+                .anyMatch(found -> found.getName().equals("jnats")));
     }
 
     /** A request is answered with its id, model, rows and timing. */
@@ -153,8 +154,10 @@ class ServiceTest {
                     r.getInputsBuilder().getColumnsBuilder(0).setName("z");
                     return r;
                 }),
-                row(ErrorCode.MODEL_FAILED, "the model raised IllegalStateException: negative", r -> r.setInputs(
-                        x(-1).toProto())));
+                row(
+                        ErrorCode.MODEL_FAILED,
+                        "the model raised IllegalStateException: negative",
+                        r -> r.setInputs(x(-1).toProto())));
     }
 
     private static Arguments row(ErrorCode code, String message, UnaryOperator<ScoreRequest.Builder> change) {
@@ -206,17 +209,21 @@ class ServiceTest {
     @Test
     void namesBadUtf8() {
         byte[] good = ScoreRequest.newBuilder()
-                .setInputs(Frame.builder().fp64("x", 1).string("purpose", "QQQQ").build().toProto())
+                .setInputs(Frame.builder()
+                        .fp64("x", 1)
+                        .string("purpose", "QQQQ")
+                        .build()
+                        .toProto())
                 .build()
                 .toByteArray();
         String latin = new String(good, StandardCharsets.ISO_8859_1);
         byte[] bad = latin.replace("QQQQ", "Q\u00ffQQ").getBytes(StandardCharsets.ISO_8859_1);
-        var raw = ScoreGrpc.getScoreMethod().toBuilder(new Raw(), ScoreGrpc.getScoreMethod().getResponseMarshaller())
+        var raw = ScoreGrpc.getScoreMethod().toBuilder(
+                        new Raw(), ScoreGrpc.getScoreMethod().getResponseMarshaller())
                 .build();
         StatusRuntimeException failed = assertThrows(
                 StatusRuntimeException.class,
-                () -> io.grpc.stub.ClientCalls.blockingUnaryCall(
-                        channel, raw, io.grpc.CallOptions.DEFAULT, bad));
+                () -> io.grpc.stub.ClientCalls.blockingUnaryCall(channel, raw, io.grpc.CallOptions.DEFAULT, bad));
         RendezvousException error = GrpcErrors.fromThrowable(failed);
         assertEquals(ErrorCode.INVALID_FRAME, error.code());
         assertEquals("column 'purpose': element 0 is not valid UTF-8", error.getMessage());
@@ -262,7 +269,8 @@ class ServiceTest {
         for (int number = 0; number < 500; number++) {
             Answer answer = answers.next();
             if (number == 7) {
-                assertEquals(ErrorCode.MODEL_FAILED, answer.error().orElseThrow().code());
+                assertEquals(
+                        ErrorCode.MODEL_FAILED, answer.error().orElseThrow().code());
             } else {
                 assertEquals(2.0 * number, answer.frame().fp64("y").get(0));
             }
@@ -315,11 +323,11 @@ class ServiceTest {
             SpanData span = TELEMETRY.getSpans().get(0);
             assertEquals("score Doubling", span.getName());
             assertEquals("b7ad6b7169203331", span.getParentSpanId());
-            assertEquals(
-                    "00-0af7651916cd43dd8448eb211c80319c-" + span.getSpanId() + "-01", reply.getTraceparent());
+            assertEquals("00-0af7651916cd43dd8448eb211c80319c-" + span.getSpanId() + "-01", reply.getTraceparent());
             TELEMETRY.clearSpans();
         }
-        assertEquals("", ScoreGrpc.newBlockingStub(channel).score(request(r -> r)).getTraceparent());
+        assertEquals(
+                "", ScoreGrpc.newBlockingStub(channel).score(request(r -> r)).getTraceparent());
         ScoreRequest malformed = request(r -> r.setTraceparent("00-x"));
         assertEquals("", ScoreGrpc.newBlockingStub(channel).score(malformed).getTraceparent());
     }
@@ -342,13 +350,14 @@ class ServiceTest {
                         ServingStatus.SERVING,
                         HealthGrpc.newBlockingStub(toOther).check(asked).getStatus());
             }
-            UnavailableException taken = assertThrows(UnavailableException.class, () -> ModelServer.builder(
-                            new Doubling())
-                    .endpoint("e")
-                    .grpcPort(Integer.parseInt(other.grpcAddress().split(":")[1]))
-                    .options(options -> options.postbox(false))
-                    .build()
-                    .start());
+            UnavailableException taken = assertThrows(
+                    UnavailableException.class,
+                    () -> ModelServer.builder(new Doubling())
+                            .endpoint("e")
+                            .grpcPort(Integer.parseInt(other.grpcAddress().split(":")[1]))
+                            .options(options -> options.postbox(false))
+                            .build()
+                            .start());
             assertTrue(taken.getMessage().contains("the port is taken"), taken.getMessage());
             toOther.shutdownNow();
         }

@@ -20,9 +20,8 @@ public final class Probe {
      * @param arguments {@code trivial}, or none
      */
     public static void main(String[] arguments) {
-        boolean trivial = arguments.length > 0
-                ? TRIVIAL.equals(arguments[0])
-                : TRIVIAL.equals(System.getenv("RENDEZVOUS_PROBE"));
+        boolean trivial =
+                arguments.length > 0 ? TRIVIAL.equals(arguments[0]) : TRIVIAL.equals(System.getenv("RENDEZVOUS_PROBE"));
         Model model = trivial ? new TrivialModel() : new ProbeModel();
         ModelServer.builder(model).run();
     }

@@ -158,7 +158,10 @@ public final class ProbeModel implements Model {
     }
 
     private static void crash() throws IOException, InterruptedException {
-        new ProcessBuilder("kill", "-KILL", String.valueOf(ProcessHandle.current().pid())).start().waitFor();
+        new ProcessBuilder(
+                        "kill", "-KILL", String.valueOf(ProcessHandle.current().pid()))
+                .start()
+                .waitFor();
     }
 
     private static Map<String, Spec> echoed() {

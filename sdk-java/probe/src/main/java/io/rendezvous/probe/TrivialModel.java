@@ -22,7 +22,9 @@ public final class TrivialModel implements Model {
     public Frame score(Frame inputs) {
         for (Column column : inputs.columns()) {
             if (column.type() == ColumnType.FP64) {
-                return Frame.builder().fp64("y", ((DoubleColumn) column).toArray()).build();
+                return Frame.builder()
+                        .fp64("y", ((DoubleColumn) column).toArray())
+                        .build();
             }
         }
         throw new IllegalArgumentException("there is no FP64 column to answer");

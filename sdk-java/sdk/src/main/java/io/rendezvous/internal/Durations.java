@@ -10,8 +10,19 @@ import java.util.regex.Pattern;
 /** Durations as text: {@code 500ms}, {@code 1s}, {@code 1.5m}, or a number of seconds. */
 public final class Durations {
     private static final Pattern TEXT = Pattern.compile("([0-9]+(?:\\.[0-9]+)?)\\s*(us|ms|s|m|h|)");
-    private static final Map<String, Long> UNITS_NS =
-            Map.of("", 1_000_000_000L, "us", 1_000L, "ms", 1_000_000L, "s", 1_000_000_000L, "m", 60_000_000_000L, "h", 3_600_000_000_000L);
+    private static final Map<String, Long> UNITS_NS = Map.of(
+            "",
+            1_000_000_000L,
+            "us",
+            1_000L,
+            "ms",
+            1_000_000L,
+            "s",
+            1_000_000_000L,
+            "m",
+            60_000_000_000L,
+            "h",
+            3_600_000_000_000L);
 
     private Durations() {}
 

@@ -1,10 +1,10 @@
 package io.rendezvous.internal;
 
 import io.grpc.Server;
+import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.protobuf.services.HealthStatusManager;
 import io.grpc.protobuf.services.ProtoReflectionServiceV1;
-import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.rendezvous.ServeOptions;
 import io.rendezvous.UnavailableException;
 import io.rendezvous.v1.ScoreGrpc;

@@ -45,7 +45,9 @@ public final class GrpcErrors {
     private static RendezvousException fromStatus(Status status, Throwable failure) {
         String details = status.getDescription() == null ? status.getCode().name() : status.getDescription();
         RendezvousException error = RendezvousException.of(
-                codeOf(status.getCode(), details), details, Map.of("grpc_status", status.getCode().name()));
+                codeOf(status.getCode(), details),
+                details,
+                Map.of("grpc_status", status.getCode().name()));
         error.initCause(failure);
         return error;
     }
@@ -57,9 +59,10 @@ public final class GrpcErrors {
             case ALREADY_EXISTS -> ErrorCode.REQUEST_ID_CONFLICT;
             case DEADLINE_EXCEEDED -> ErrorCode.NO_ANSWER;
             // gRPC's own limit on messages has no other status
-            case RESOURCE_EXHAUSTED -> details.contains("larger than max") || details.contains("exceeds maximum size")
-                    ? ErrorCode.TOO_LARGE
-                    : ErrorCode.OVERLOADED;
+            case RESOURCE_EXHAUSTED ->
+                details.contains("larger than max") || details.contains("exceeds maximum size")
+                        ? ErrorCode.TOO_LARGE
+                        : ErrorCode.OVERLOADED;
             // A server that shuts down cancels what reached it but had not been taken in: as good as not reached.
             case UNAVAILABLE, CANCELLED -> ErrorCode.UNAVAILABLE;
             case UNAUTHENTICATED -> ErrorCode.UNAUTHENTICATED;

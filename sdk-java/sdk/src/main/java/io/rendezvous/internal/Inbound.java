@@ -41,7 +41,10 @@ record Inbound(ScoreRequest request, RendezvousException fault) {
                 byte[] raw = stream.readAllBytes();
                 return raw.length > maxBytes ? failed(tooLarge(raw.length)) : parse(raw);
             } catch (IOException error) {
-                throw Status.INTERNAL.withDescription("request not read").withCause(error).asRuntimeException();
+                throw Status.INTERNAL
+                        .withDescription("request not read")
+                        .withCause(error)
+                        .asRuntimeException();
             }
         }
 

@@ -106,7 +106,8 @@ public final class ModelThread implements ScoringGuard {
     public void watch() {
         Runner watched = runner;
         switch (watched.judge(limit)) {
-            case INTERRUPTED -> LOG.warn("the model has been scoring for more than {}: interrupted", Durations.text(limit));
+            case INTERRUPTED ->
+                LOG.warn("the model has been scoring for more than {}: interrupted", Durations.text(limit));
             case LEFT_BEHIND -> {
                 LOG.error("the model does not heed its interruption: its thread is left behind, a new one goes on");
                 Work work = watched.work;

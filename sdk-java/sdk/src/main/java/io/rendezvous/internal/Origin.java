@@ -60,9 +60,15 @@ public final class Origin {
     /** Returns name and version of each jar of a class path. */
     static List<Package> packages(String classPath) {
         return Arrays.stream(classPath.split(Pattern.quote(System.getProperty("path.separator"))))
-                .map(entry -> JAR.matcher(Path.of(entry).getFileName() == null ? "" : Path.of(entry).getFileName().toString()))
+                .map(entry -> JAR.matcher(
+                        Path.of(entry).getFileName() == null
+                                ? ""
+                                : Path.of(entry).getFileName().toString()))
                 .filter(Matcher::matches)
-                .map(jar -> Package.newBuilder().setName(jar.group("name")).setVersion(jar.group("version")).build())
+                .map(jar -> Package.newBuilder()
+                        .setName(jar.group("name"))
+                        .setVersion(jar.group("version"))
+                        .build())
                 .distinct()
                 .sorted(Comparator.comparing(Package::getName))
                 .toList();
@@ -89,13 +95,15 @@ public final class Origin {
         return SourceControl.newBuilder()
                 .setRepository(stripCredentials(git(folder, "remote", "get-url", "origin")))
                 .setCommit(commit)
-                .setDirty(!git(folder, "status", "--porcelain", "--untracked-files=no").isEmpty())
+                .setDirty(!git(folder, "status", "--porcelain", "--untracked-files=no")
+                        .isEmpty())
                 .build();
     }
 
     private static Path folderOf(Class<?> type) {
         try {
-            Path place = Path.of(type.getProtectionDomain().getCodeSource().getLocation().toURI());
+            Path place = Path.of(
+                    type.getProtectionDomain().getCodeSource().getLocation().toURI());
             return Files.isDirectory(place) ? place : place.getParent();
         } catch (Exception error) {
             LOG.debug("the place of {} is not known: {}", type, error.toString());
@@ -109,7 +117,8 @@ public final class Origin {
         try {
             Process process = new ProcessBuilder(command)
                     .redirectError(ProcessBuilder.Redirect.DISCARD)
-                    .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
+                    .redirectInput(
+                            ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
                     .start();
             String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
             boolean ended = process.waitFor(GIT_TIMEOUT_S, TimeUnit.SECONDS);

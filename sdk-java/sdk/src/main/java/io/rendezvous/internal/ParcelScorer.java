@@ -57,8 +57,7 @@ public final class ParcelScorer {
      * @param traces continues the requests' traces
      * @param clock microseconds since 1970-01-01 UTC
      */
-    public ParcelScorer(
-            ServedModel model, Identity identity, ScoringGuard guard, Traces traces, LongSupplier clock) {
+    public ParcelScorer(ServedModel model, Identity identity, ScoringGuard guard, Traces traces, LongSupplier clock) {
         this.model = model;
         this.identity = identity;
         this.guard = guard;
@@ -258,7 +257,9 @@ public final class ParcelScorer {
 
     /** The author's message, one line; the trace stays in the log. */
     static ModelFailedException modelFailed(Throwable error) {
-        String text = error.getMessage() == null ? "" : String.join(" ", error.getMessage().strip().split("\\s+"));
+        String text = error.getMessage() == null
+                ? ""
+                : String.join(" ", error.getMessage().strip().split("\\s+"));
         if (text.isEmpty()) {
             text = "no message";
         }

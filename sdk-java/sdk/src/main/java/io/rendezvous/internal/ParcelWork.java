@@ -110,7 +110,8 @@ final class ParcelWork {
         }
     }
 
-    private ItemScore.Builder itemScore(int index, ParcelScore.Builder score, Traces traces, ParcelScorer.Identity identity) {
+    private ItemScore.Builder itemScore(
+            int index, ParcelScore.Builder score, Traces traces, ParcelScorer.Identity identity) {
         ParcelItem item = items.get(index);
         ItemScore.Builder answer = ItemScore.newBuilder().setRequestId(item.getRequestId());
         if (errors[index] == null) {
@@ -119,8 +120,8 @@ final class ParcelWork {
             answer.setError(errors[index].toProto());
         }
         if (!item.getTraceparent().isEmpty()) {
-            Traces.Scored scored = new Traces.Scored(
-                    identity, item.getRequestId(), item.getRows(), score.getTiming(), errors[index]);
+            Traces.Scored scored =
+                    new Traces.Scored(identity, item.getRequestId(), item.getRows(), score.getTiming(), errors[index]);
             answer.setTraceparent(traces.answer(item.getTraceparent(), item.getTracestate(), scored));
         }
         return answer;

@@ -52,8 +52,9 @@ final class Registration {
         this.info = info;
         this.counters = counters;
         this.timeouts = KeyValueOptions.builder()
-                .jetStreamOptions(
-                        JetStreamOptions.builder().requestTimeout(REQUEST_TIMEOUT).build())
+                .jetStreamOptions(JetStreamOptions.builder()
+                        .requestTimeout(REQUEST_TIMEOUT)
+                        .build())
                 .build();
         this.modelKey = Names.modelKey(options.endpoint(), options.name(), options.version());
         this.replicaKey = modelKey + "." + replica;

@@ -144,8 +144,7 @@ public final class Replica {
         registration = entry;
         long tickMs = Math.max(20, Math.min(500, options.ackWait().toMillis() / 6));
         timer.scheduleWithFixedDelay(guarded(made::tick), tickMs, tickMs, TimeUnit.MILLISECONDS);
-        upkeep.scheduleWithFixedDelay(
-                guarded(entry::refresh), 0, Registration.REFRESH_MS, TimeUnit.MILLISECONDS);
+        upkeep.scheduleWithFixedDelay(guarded(entry::refresh), 0, Registration.REFRESH_MS, TimeUnit.MILLISECONDS);
     }
 
     private void onReconnected() {

@@ -61,7 +61,8 @@ public final class ServedModel {
             return model.score(table);
         } catch (InvalidFrameException error) {
             // The input was checked before: what is not sound is what the author builds.
-            throw new InvalidOutputException("the model's output is not a table: " + error.getMessage(), error.attributes());
+            throw new InvalidOutputException(
+                    "the model's output is not a table: " + error.getMessage(), error.attributes());
         }
     }
 }

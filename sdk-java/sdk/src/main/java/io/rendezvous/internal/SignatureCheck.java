@@ -97,7 +97,8 @@ public final class SignatureCheck {
             while (!column.isMissing(row)) {
                 row++;
             }
-            throw refuse(column.name(), "is missing in row " + row + ": missing values are not allowed here", "row", row);
+            throw refuse(
+                    column.name(), "is missing in row " + row + ": missing values are not allowed here", "row", row);
         }
         if (column.type().isFloating() && !spec.getAllowNan()) {
             checkFinite(column);
@@ -126,16 +127,21 @@ public final class SignatureCheck {
 
     private SignatureMismatchException notFinite(Column column, int row, double actual) {
         return refuse(
-                column.name(), "is " + actual + " in row " + row + ": it must be finite here", "row", row, "actual", actual);
+                column.name(),
+                "is " + actual + " in row " + row + ": it must be finite here",
+                "row",
+                row,
+                "actual",
+                actual);
     }
 
     private void refuseAbsent(Frame frame) {
         for (ColumnSpec spec : specs) {
             if (!frame.has(spec.getName())) {
-                String expected = ColumnType.of(spec.getTypeValue()) + spec.getShapeList().toString();
+                String expected =
+                        ColumnType.of(spec.getTypeValue()) + spec.getShapeList().toString();
                 String there = frame.names().isEmpty() ? "no columns" : String.join(", ", frame.names());
-                throw refuse(
-                        spec.getName(), "(" + expected + ") is absent; there are " + there, "expected", expected);
+                throw refuse(spec.getName(), "(" + expected + ") is absent; there are " + there, "expected", expected);
             }
         }
     }
@@ -144,7 +150,10 @@ public final class SignatureCheck {
         return refuse(
                 column.name(),
                 fault + ": expected " + expected + ", got " + actual,
-                "expected", expected, "actual", actual);
+                "expected",
+                expected,
+                "actual",
+                actual);
     }
 
     private SignatureMismatchException refuse(String column, String fault, Object... attributes) {

@@ -40,7 +40,9 @@ final class Utf8Diagnosis {
         for (int tag = input.readTag(); tag != 0; tag = input.readTag()) {
             FieldDescriptor field = message.findFieldByNumber(WireFormat.getTagFieldNumber(tag));
             boolean delimited = WireFormat.getTagWireType(tag) == WireFormat.WIRETYPE_LENGTH_DELIMITED;
-            if (field == null || !delimited || !isText(field) && field.getJavaType() != FieldDescriptor.JavaType.MESSAGE) {
+            if (field == null
+                    || !delimited
+                    || !isText(field) && field.getJavaType() != FieldDescriptor.JavaType.MESSAGE) {
                 input.skipField(tag);
                 continue;
             }

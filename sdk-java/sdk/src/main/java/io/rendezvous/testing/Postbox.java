@@ -153,8 +153,7 @@ public final class Postbox implements AutoCloseable {
         List<Delivery> together = new ArrayList<>(parcels.length);
         for (Parcel parcel : parcels) {
             int number = deliveries.merge(parcel.getParcelId(), 1, Integer::sum);
-            together.add(new Delivery(
-                    parcel, ++sequence, number, nowUnixUs - parcel.getSealedUnixUs(), nowUnixUs));
+            together.add(new Delivery(parcel, ++sequence, number, nowUnixUs - parcel.getSealedUnixUs(), nowUnixUs));
         }
         return scorer.scoreParcels(together);
     }

@@ -59,12 +59,14 @@ final class NatsServer {
                 .reconnectWait(Duration.ofMillis(50))
                 .build());
         for (String endpoint : endpoints) {
-            connection.jetStreamManagement()
+            connection
+                    .jetStreamManagement()
                     .addStream(StreamConfiguration.builder()
                             .name("RV_" + endpoint)
                             .subjects("rv." + endpoint + ".input", "rv." + endpoint + ".decision")
                             .build());
-            connection.jetStreamManagement()
+            connection
+                    .jetStreamManagement()
                     .addStream(StreamConfiguration.builder()
                             .name("RV_" + endpoint + "_SCORES")
                             .subjects("rv." + endpoint + ".score.>")
@@ -87,6 +89,8 @@ final class NatsServer {
 
     private static String program() {
         String named = System.getenv("RENDEZVOUS_NATS_SERVER");
-        return named != null ? named : Vectors.root().resolve(".venv/bin/nats-server").toString();
+        return named != null
+                ? named
+                : Vectors.root().resolve(".venv/bin/nats-server").toString();
     }
 }

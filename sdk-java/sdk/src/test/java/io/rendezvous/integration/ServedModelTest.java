@@ -83,10 +83,8 @@ class ServedModelTest {
                 .setRouter("r1")
                 .setInputs(Frame.builder().fp64("x", values).build().toProto());
         for (int row = 0; row < values.length; row++) {
-            parcel.addItems(ParcelItem.newBuilder()
-                    .setRequestId(Ids.newId())
-                    .setRows(1)
-                    .setBudgetUs(30_000_000));
+            parcel.addItems(
+                    ParcelItem.newBuilder().setRequestId(Ids.newId()).setRows(1).setBudgetUs(30_000_000));
         }
         return parcel.build();
     }
@@ -219,7 +217,8 @@ class ServedModelTest {
             assertEquals(
                     "the model took longer than 1 s (its scoring limit)",
                     answers.get(bad.getParcelId()).getItems(0).getError().getMessage());
-            assertEquals(2, answers.values().stream().filter(ParcelScore::hasOutputs).count());
+            assertEquals(
+                    2, answers.values().stream().filter(ParcelScore::hasOutputs).count());
         } finally {
             over.countDown();
         }
@@ -325,8 +324,20 @@ class ServedModelTest {
             assertEquals(2, status.get("scored_items").getAsInt());
             assertEquals(server.grpcAddress(), status.get("grpc").getAsString());
             Set<String> expected = Set.of(
-                    "replica", "grpc", "pid", "started_unix_us", "model", "version", "endpoint", "scored_rows",
-                    "scored_items", "failed_items", "expired_items", "parcels", "p50_ms", "p99_ms");
+                    "replica",
+                    "grpc",
+                    "pid",
+                    "started_unix_us",
+                    "model",
+                    "version",
+                    "endpoint",
+                    "scored_rows",
+                    "scored_items",
+                    "failed_items",
+                    "expired_items",
+                    "parcels",
+                    "p50_ms",
+                    "p99_ms");
             assertEquals(expected, status.keySet().stream().collect(Collectors.toSet()));
         }
     }

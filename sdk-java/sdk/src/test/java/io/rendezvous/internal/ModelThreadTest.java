@@ -64,7 +64,9 @@ class ModelThreadTest {
             return "slept";
         });
         Exception error = assertThrows(Exception.class, () -> watched(sleeps));
-        assertEquals("the model took longer than 0.05 s (its scoring limit)", error.getCause().getMessage());
+        assertEquals(
+                "the model took longer than 0.05 s (its scoring limit)",
+                error.getCause().getMessage());
         assertEquals("next", watched(submit(() -> "next")));
     }
 
@@ -110,7 +112,8 @@ class ModelThreadTest {
             } catch (java.util.concurrent.ExecutionException error) {
                 assertTrue(error.getCause() instanceof ScoringGuard.LimitExceeded);
             }
-            CompletableFuture<Object> clean = submit(() -> Thread.currentThread().isInterrupted());
+            CompletableFuture<Object> clean =
+                    submit(() -> Thread.currentThread().isInterrupted());
             assertEquals(false, clean.get(5, TimeUnit.SECONDS));
         }
     }

@@ -42,15 +42,13 @@ class ProtocolVectorsTest {
         String value = item.get("value").getAsString();
         boolean isVersion = item.get("kind").getAsString().equals("version");
         if (!item.get("valid").getAsBoolean()) {
-            assertThrows(
-                    InvalidRequestException.class,
-                    () -> {
-                        if (isVersion) {
-                            Names.checkVersion(value);
-                        } else {
-                            Names.checkName("model", value);
-                        }
-                    });
+            assertThrows(InvalidRequestException.class, () -> {
+                if (isVersion) {
+                    Names.checkVersion(value);
+                } else {
+                    Names.checkName("model", value);
+                }
+            });
         } else if (isVersion) {
             assertEquals(item.get("token").getAsString(), Names.versionToken(Names.checkVersion(value)));
         } else {
@@ -81,7 +79,8 @@ class ProtocolVectorsTest {
     @TestFactory
     Stream<DynamicTest> deadlines() {
         return Vectors.tests("deadlines", null, item -> {
-            long ageUs = item.get("broker_now_unix_us").getAsLong() - item.get("stored_unix_us").getAsLong();
+            long ageUs = item.get("broker_now_unix_us").getAsLong()
+                    - item.get("stored_unix_us").getAsLong();
             boolean expired = ParcelWork.isExpired(item.get("budget_us").getAsLong(), ageUs);
             assertEquals(item.get("expired").getAsBoolean(), expired);
         });
@@ -93,7 +92,8 @@ class ProtocolVectorsTest {
         List<String> expected = new ArrayList<>();
         for (JsonObject item : Vectors.load("errors")) {
             expected.add(item.get("code").getAsInt() + " " + item.get("name").getAsString() + " "
-                    + item.get("retryable").getAsBoolean() + " " + item.get("grpc_status").getAsString() + " "
+                    + item.get("retryable").getAsBoolean() + " "
+                    + item.get("grpc_status").getAsString() + " "
                     + item.get("http_status").getAsInt());
         }
         List<String> actual = Arrays.stream(ErrorCode.values())
@@ -104,7 +104,9 @@ class ProtocolVectorsTest {
         for (ErrorCode code : ErrorCode.values()) {
             RendezvousException error = RendezvousException.of(code, "why", java.util.Map.of("limit", 3));
             assertEquals(code, RendezvousException.fromProto(error.toProto()).code());
-            assertEquals(error.getClass(), RendezvousException.fromProto(error.toProto()).getClass());
+            assertEquals(
+                    error.getClass(),
+                    RendezvousException.fromProto(error.toProto()).getClass());
         }
     }
 
@@ -130,9 +132,12 @@ class ProtocolVectorsTest {
     /** Well-formed is what W3C calls so. */
     @TestFactory
     Stream<DynamicTest> traces() {
-        return Vectors.tests("traces", null, item -> assertEquals(
-                item.get("well_formed").getAsBoolean(),
-                Traces.isValid(item.get("traceparent").getAsString())));
+        return Vectors.tests(
+                "traces",
+                null,
+                item -> assertEquals(
+                        item.get("well_formed").getAsBoolean(),
+                        Traces.isValid(item.get("traceparent").getAsString())));
     }
 
     /** Items, errors, trace context and output rows are those of the vectors, one parcel alone or beside another. */
@@ -162,7 +167,8 @@ class ProtocolVectorsTest {
             } catch (InvalidProtocolBufferException error) {
                 return;
             }
-            ParcelScore score = scorer().scoreParcels(List.of(new Delivery(parcel, 1, 1, 0, 0))).get(0);
+            ParcelScore score = scorer().scoreParcels(List.of(new Delivery(parcel, 1, 1, 0, 0)))
+                    .get(0);
             assertFalse(score.hasOutputs());
             assertEquals(parcel.getItemsCount(), score.getItemsCount());
             for (ItemScore answer : score.getItemsList()) {
@@ -179,8 +185,11 @@ class ProtocolVectorsTest {
             assertEquals(item.get("request_id").getAsString(), actual.getRequestId());
             assertEquals(item.get("rows").getAsLong(), actual.getRows());
             assertEquals(item.get("traceparent").getAsString(), actual.getTraceparent());
-            String code = actual.hasError() ? ErrorCode.of(actual.getError().getCodeValue()).name() : null;
-            assertEquals(item.get("error").isJsonNull() ? null : item.get("error").getAsString(), code);
+            String code = actual.hasError()
+                    ? ErrorCode.of(actual.getError().getCodeValue()).name()
+                    : null;
+            assertEquals(
+                    item.get("error").isJsonNull() ? null : item.get("error").getAsString(), code);
         }
     }
 
@@ -200,7 +209,9 @@ class ProtocolVectorsTest {
                 throw new IllegalArgumentException("x is negative");
             }
             boolean wrong = Arrays.stream(x).anyMatch(value -> value >= 1000);
-            return Frame.builder().int32("y", wrong ? Arrays.copyOf(x, x.length - 1) : x).build();
+            return Frame.builder()
+                    .int32("y", wrong ? Arrays.copyOf(x, x.length - 1) : x)
+                    .build();
         };
         return new ParcelScorer(
                 new ServedModel(model, ModelInfo.getDefaultInstance()),

@@ -48,7 +48,8 @@ class PostboxTest {
     @Test
     void scores() {
         try (Postbox box = new Postbox(DOUBLES)) {
-            assertArrayEquals(new double[] {2, 4}, box.score(x(1, 2)).frame().fp64("y").toArray());
+            assertArrayEquals(
+                    new double[] {2, 4}, box.score(x(1, 2)).frame().fp64("y").toArray());
         }
     }
 
@@ -86,7 +87,8 @@ class PostboxTest {
     void oneBadRequestFailsAlone() {
         try (Postbox box = new Postbox(DOUBLES)) {
             ParcelScore score = box.deliver(box.parcel(x(1), x(2), x(-3), x(4), x(5)));
-            List<Long> rows = score.getItemsList().stream().map(ItemScore::getRows).toList();
+            List<Long> rows =
+                    score.getItemsList().stream().map(ItemScore::getRows).toList();
             assertEquals(List.of(1L, 1L, 0L, 1L, 1L), rows);
             assertEquals(
                     "the model raised IllegalArgumentException: x is negative",
@@ -104,35 +106,56 @@ class PostboxTest {
                 row("an Error", ErrorCode.MODEL_FAILED, "the model raised AssertionError: bad", in -> {
                     throw new AssertionError("bad");
                 }),
-                row("endless recursion", ErrorCode.MODEL_FAILED, "the model raised StackOverflowError: no message", in -> {
-                    return recurse(in);
-                }),
+                row(
+                        "endless recursion",
+                        ErrorCode.MODEL_FAILED,
+                        "the model raised StackOverflowError: no message",
+                        in -> {
+                            return recurse(in);
+                        }),
                 row("out of memory", ErrorCode.MODEL_FAILED, "OutOfMemoryError", in -> {
-                    return Frame.builder().fp64("y", new double[Integer.MAX_VALUE]).build();
+                    return Frame.builder()
+                            .fp64("y", new double[Integer.MAX_VALUE])
+                            .build();
                 }),
                 row("a checked exception", ErrorCode.MODEL_FAILED, "the model raised Exception: why", in -> {
                     throw new Exception("why");
                 }),
                 row("null", ErrorCode.INVALID_OUTPUT, "null", in -> null),
-                row("no columns", ErrorCode.INVALID_OUTPUT, "no columns", in -> Frame.builder().build()),
+                row(
+                        "no columns",
+                        ErrorCode.INVALID_OUTPUT,
+                        "no columns",
+                        in -> Frame.builder().build()),
                 row("a row too few", ErrorCode.INVALID_OUTPUT, "1 rows for 2", in -> x(1)),
-                row("unequal columns", ErrorCode.INVALID_OUTPUT, "'z'", in -> Frame.builder()
-                        .fp64("y", 1, 2)
-                        .fp64("z", 1)
-                        .build()),
-                row("a column of another name", ErrorCode.INVALID_OUTPUT, "'q' is unknown", in -> Frame.builder()
-                        .fp64("q", 1, 2)
-                        .build()),
-                row("another type", ErrorCode.INVALID_OUTPUT, "expected FP64, got STRING", in -> Frame.builder()
-                        .string("y", "a", "b")
-                        .build()),
-                row("NaN", ErrorCode.INVALID_OUTPUT, "NaN in row 1", in -> Frame.builder()
-                        .fp64("y", 1, Double.NaN)
-                        .build()),
-                row("missing rows", ErrorCode.INVALID_OUTPUT, "missing in row 0", in -> Frame.builder()
-                        .fp64("y", 1, 2)
-                        .missing(new boolean[] {true, false})
-                        .build()));
+                row(
+                        "unequal columns",
+                        ErrorCode.INVALID_OUTPUT,
+                        "'z'",
+                        in -> Frame.builder().fp64("y", 1, 2).fp64("z", 1).build()),
+                row(
+                        "a column of another name",
+                        ErrorCode.INVALID_OUTPUT,
+                        "'q' is unknown",
+                        in -> Frame.builder().fp64("q", 1, 2).build()),
+                row(
+                        "another type",
+                        ErrorCode.INVALID_OUTPUT,
+                        "expected FP64, got STRING",
+                        in -> Frame.builder().string("y", "a", "b").build()),
+                row(
+                        "NaN",
+                        ErrorCode.INVALID_OUTPUT,
+                        "NaN in row 1",
+                        in -> Frame.builder().fp64("y", 1, Double.NaN).build()),
+                row(
+                        "missing rows",
+                        ErrorCode.INVALID_OUTPUT,
+                        "missing in row 0",
+                        in -> Frame.builder()
+                                .fp64("y", 1, 2)
+                                .missing(new boolean[] {true, false})
+                                .build()));
     }
 
     private static Arguments row(String name, ErrorCode code, String message, Model model) {
@@ -201,8 +224,7 @@ class PostboxTest {
             assertTrue(box.deliver(parcel).hasOutputs());
             box.advance(Duration.ofMillis(1));
             ParcelScore late = box.deliver(parcel);
-            assertEquals(
-                    ErrorCode.EXPIRED.number(), late.getItems(0).getError().getCodeValue());
+            assertEquals(ErrorCode.EXPIRED.number(), late.getItems(0).getError().getCodeValue());
             assertFalse(late.hasOutputs());
             assertEquals(2, late.getDelivery());
         }
@@ -218,15 +240,15 @@ class PostboxTest {
             }
             ParcelScore last = box.deliver(parcel);
             assertEquals(
-                    ErrorCode.MODEL_FAILED.number(),
-                    last.getItems(0).getError().getCodeValue());
+                    ErrorCode.MODEL_FAILED.number(), last.getItems(0).getError().getCodeValue());
         }
     }
 
     /** Outputs that do not fit a message are answered with TOO_LARGE. */
     @Test
     void refusesHugeOutputs() {
-        Model huge = inputs -> Frame.builder().string("y", "a".repeat(2_000_000)).build();
+        Model huge =
+                inputs -> Frame.builder().string("y", "a".repeat(2_000_000)).build();
         try (Postbox box = new Postbox(huge)) {
             RendezvousException error = assertThrows(RendezvousException.class, () -> box.score(x(1)));
             assertEquals(ErrorCode.TOO_LARGE, error.code());

@@ -1,0 +1,2 @@
+/** ONNX files as models. */
+package io.rendezvous.onnx;

@@ -1,0 +1,2 @@
+/** PMML files as models. */
+package io.rendezvous.pmml;
