@@ -28,6 +28,7 @@ from rendezvous_sdk.tasks import end_tasks
 _log = logging.getLogger(__name__)
 
 _REQUEST_TIMEOUT_S = 2.0
+_RETRY_S = 0.5
 
 
 class Registration:
@@ -66,11 +67,16 @@ class Registration:
         self._model_key = model_key(*names)
         self._replica_key = replica_key(*names, str(status["replica"]))
         self._is_registered = False
+        self._was_registered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begins to register; failures are retried at the next refresh."""
         self._task = asyncio.create_task(self._refresh(), name="registration")
+
+    async def wait_registered(self) -> None:
+        """Returns once the model was registered for the first time."""
+        await self._was_registered.wait()
 
     def register_again(self) -> None:
         """Writes the model's entry anew with the next refresh: the server may have lost it."""
@@ -96,14 +102,15 @@ class Registration:
                 await replicas.put(self._replica_key, json.dumps(self._current()).encode())
             except (errors.Error, TimeoutError) as error:
                 self._is_registered = False
-                _log.debug("not registered, tried again in %g s: %r", REPLICAS_REFRESH_S, error)
-            await asyncio.sleep(REPLICAS_REFRESH_S)
+                _log.debug("not registered, tried again in %g s: %r", _RETRY_S, error)
+            await asyncio.sleep(REPLICAS_REFRESH_S if self._is_registered else _RETRY_S)
 
     async def _register(self) -> None:
         models = await self._open(KeyValueConfig(bucket=MODELS_BUCKET, history=8))
         await self._open(KeyValueConfig(bucket=REPLICAS_BUCKET, ttl=REPLICAS_TTL_S, storage=StorageType.MEMORY))
         await models.put(self._model_key, json_format.MessageToJson(self._info).encode())
         self._is_registered = True
+        self._was_registered.set()
 
     async def _open(self, config: KeyValueConfig) -> KeyValue:
         try:

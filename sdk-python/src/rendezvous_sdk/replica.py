@@ -102,8 +102,10 @@ class Replica:
         self._registration = Registration(
             self._nc, info=info, options=options, counters=self.counters, status=self._fixed_status()
         )
-        await self._reader.start()
+        await self._reader.consumer.wait_until_ensured()
         self._registration.start()
+        await self._registration.wait_registered()  # known before it reads
+        await self._reader.start()
         self._nc.reconnect_listeners.append(self._registration.register_again)
 
     async def wait_failed(self) -> None:

@@ -77,11 +77,11 @@ class Caller:
         """Closes the channel."""
         await self.channel.close()
 
-    async def describe(self, endpoint: str = "") -> v1.ModelInfo:
-        """Calls `Describe`."""
+    async def describe(self, endpoint: str = "", *, timeout_s: float = _TIMEOUT_S) -> v1.ModelInfo:
+        """Calls `Describe`; waits for the server."""
         with self._failing("Describe"):
             info: v1.ModelInfo = await self.stub.Describe(
-                v1.DescribeRequest(endpoint=endpoint), timeout=_TIMEOUT_S, wait_for_ready=True
+                v1.DescribeRequest(endpoint=endpoint), timeout=timeout_s, wait_for_ready=True
             )
         return info
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from rendezvous_proto import v1
-from rendezvous_proto.frames import FrameView
+from rendezvous_proto.frames import FrameView, encode_frame
 
 __all__ = ["InputMaker", "difference", "make_column", "type_name"]
 
@@ -77,7 +77,8 @@ class InputMaker:
     """
 
     def __init__(self, signature: v1.Signature, *, is_probe: bool, examples: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.specs = {spec.name: spec for spec in signature.inputs or [_UNDECLARED]}
+        undeclared = _specs_of(examples) if examples else [_UNDECLARED]
+        self.specs = {spec.name: spec for spec in signature.inputs or undeclared}
         self.outputs = {spec.name: spec for spec in signature.outputs}
         self.is_declared = bool(signature.inputs)
         self._is_probe = is_probe
@@ -107,6 +108,12 @@ class InputMaker:
         if self._examples:
             return self._examples[row % len(self._examples)].get(spec.name)
         return _ordinary(spec, row)
+
+
+def _specs_of(examples: Sequence[Mapping[str, Any]]) -> list[v1.ColumnSpec]:
+    """Returns the columns that rows have, for a model that declares none."""
+    frame = encode_frame(list(examples))
+    return [v1.ColumnSpec(name=column.name, type=column.type, shape=column.shape) for column in frame.columns]
 
 
 def difference(expected: v1.Column, actual: v1.Column, rows: int) -> str:
@@ -144,5 +151,5 @@ def _number_difference(where: str, sent: Any, got: Any) -> str:
     if same.all():
         return ""
     index = np.argwhere(~same)[0].tolist()
-    left, right = sent[tuple(index)], got[tuple(index)]
+    left, right = sent[tuple(index)].item(), got[tuple(index)].item()
     return f"{where}: {left!r} in row {index[0]} came back as {right!r}"

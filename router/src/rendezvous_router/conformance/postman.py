@@ -78,15 +78,20 @@ class Postman:
         self._changed = asyncio.Event()
 
     async def open(self) -> None:
-        """Subscribes to what is told to this router, and to the consumer's acknowledgements."""
+        """Subscribes to what is told to this router, and to the consumer's acknowledgements.
+
+        Of a burst nobody knows which of a score and an acknowledgement came first: they are two subscriptions. One to
+        everything would be an interest in the inboxes of dead replicas, and the server would deliver there.
+        """
         await self.nc.subscribe(router_scores_subject(self.router), cb=self._take_score)
         await self.nc.subscribe(f"$JS.ACK.{self.stream}.{self.consumer}.>", cb=self._take_sign)
         await self.nc.subscribe(f"$JS.ACK.*.*.{self.stream}.{self.consumer}.>", cb=self._take_sign)
         await self.nc.flush()
 
     async def listen_to_calls(self) -> None:
-        """Subscribes to what anybody asks of JetStream; for a server of the kit's own."""
-        await self.nc.subscribe("$JS.API.>", cb=self._take_call)
+        """Subscribes to what anybody asks of JetStream or writes into buckets; for a server of the kit's own."""
+        for subject in ("$JS.API.>", "$KV.>"):
+            await self.nc.subscribe(subject, cb=self._take_call)
         await self.nc.flush()
 
     def parcel(
@@ -180,6 +185,10 @@ class Postman:
             raise Failed(f"{what} within {limit_s:g} s") from None
         return value
 
+    async def _take_call(self, msg: Msg) -> None:
+        self.calls.append(msg.subject)
+        self._changed.set()
+
     async def _take_score(self, msg: Msg) -> None:
         try:
             score = v1.ParcelScore.FromString(msg.data)
@@ -194,10 +203,6 @@ class Postman:
         first = tokens.index(self.consumer) + 1
         word = msg.data.decode(errors="replace").split(" ")[0] or "+ACK"
         self.signs.append(Sign(word, int(tokens[first + 1]), int(tokens[first]), msg.subject, self._next()))
-        self._changed.set()
-
-    async def _take_call(self, msg: Msg) -> None:
-        self.calls.append(msg.subject)
         self._changed.set()
 
     def _next(self) -> int:

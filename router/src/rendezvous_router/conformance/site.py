@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from rendezvous.spec import parse_spec
 from rendezvous_proto import v1
 from rendezvous_proto.postbox import MODELS_BUCKET, REPLICAS_BUCKET, durable_stream
 from rendezvous_sdk.nats_connection import Connection, connect
+from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.conformance.caller import Caller
 from rendezvous_router.conformance.case import Failed, Need
@@ -165,15 +168,21 @@ class Site:
         if self._caller is None or self._caller.address != address:
             await self._call(address)
 
-    async def restart_broker(self) -> None:
-        """Kills the kit's nats-server and starts it again on what it had stored; the kit is connected afterwards."""
+    async def restart_broker(self) -> float:
+        """Kills the kit's nats-server and starts it again on what it had stored; the kit is connected afterwards.
+
+        Returns:
+            When the server was back, by the monotonic clock.
+        """
         assert self.server is not None, "cases that restart the broker need --run"
         await asyncio.to_thread(self.server.kill)
         await asyncio.to_thread(self.server.start)
+        back = time.monotonic()
         async with asyncio.timeout(_CONNECT_LIMIT_S):
             while not self.nc.is_connected:  # noqa: ASYNC110 - nats-py has no event for it
                 await asyncio.sleep(0.01)
             await self.nc.flush()
+        return back
 
     def log_tail(self) -> str:
         """Returns the end of the log of the program started last; empty without one."""
@@ -189,6 +198,7 @@ class Site:
             await self._postman.nc.close()
         if self.server is not None:
             await asyncio.to_thread(self.server.stop)
+        await asyncio.to_thread(shutil.rmtree, self._folder)
 
     async def _open(self) -> None:
         target = self.options.target
@@ -202,7 +212,6 @@ class Site:
 
     async def _open_address(self) -> None:
         await self._mend_caller_only()
-        self.info = await self.caller.describe()
         self.model, self.version = self.info.name, self.info.version
 
     async def _mend_caller_only(self) -> None:
@@ -210,8 +219,22 @@ class Site:
         if self.options.run and not any(program.is_running for program in self.programs):
             self.programs = [await self._start()]
             await self._call(address)
-        if self._caller is None:
+            self.info = await self._described_by(self.programs[0])
+        elif self._caller is None:
             await self._call(address)
+            self.info = await self.caller.describe()
+
+    async def _described_by(self, program: Program) -> v1.ModelInfo:
+        """Waits until a program that was just started answers; it prints no line of readiness."""
+        limit_s = self.options.ready_limit_s
+        described = asyncio.create_task(self.caller.describe(timeout_s=limit_s))
+        ended = asyncio.create_task(program.wait_ended(limit_s + 1))
+        await asyncio.wait((described, ended), return_when=asyncio.FIRST_COMPLETED)
+        await end_tasks(ended)
+        if described.done():
+            return described.result()
+        await end_tasks(described)
+        raise ProgramError(f"the program ended with status {program.returncode}:\n{program.tail()}")
 
     async def _open_program(self) -> None:
         self.version = self.version or _VERSION

@@ -84,10 +84,10 @@ async def burst(site: Site) -> None:
     needs=_PUBLISH,
 )
 async def ack_after_score(site: Site) -> None:
-    """The order in which the broker got them."""
-    parcels = [site.postman.parcel(site.inputs.table(1, first=number)) for number in range(10)]
-    sequences = [await site.postman.send(parcel) for parcel in parcels]
-    for parcel, sequence in zip(parcels, sequences, strict=True):
+    """The order in which the broker got them, of one parcel after another."""
+    for number in range(10):
+        parcel = site.postman.parcel(site.inputs.table(1, first=number))
+        sequence = await site.postman.send(parcel)
         await site.postman.score_of(parcel)
         sign = await site.postman.settled(sequence)
         scored = site.postman.arrivals_of(parcel)[0].order
