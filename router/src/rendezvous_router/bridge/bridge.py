@@ -113,6 +113,7 @@ class Bridge:
             changing=self._status,
         )
         self._registration.start()
+        await self._registration.wait_registered()  # known before it reads
         self._nc.reconnect_listeners.append(self._registration.register_again)
         self._watching = asyncio.create_task(self._watch.run(), name="bridge-watch")
 
