@@ -10,6 +10,18 @@ Rcpp::Rostream<true>&  Rcpp::Rcout = Rcpp::Rcpp_cout_get();
 Rcpp::Rostream<false>& Rcpp::Rcerr = Rcpp::Rcpp_cerr_get();
 #endif
 
+// status_fault
+Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin);
+RcppExport SEXP _rendezvous_status_fault(SEXP grpc_codeSEXP, SEXP detailsSEXP, SEXP error_binSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< int >::type grpc_code(grpc_codeSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type details(detailsSEXP);
+    Rcpp::traits::input_parameter< SEXP >::type error_bin(error_binSEXP);
+    rcpp_result_gen = Rcpp::wrap(status_fault(grpc_code, details, error_bin));
+    return rcpp_result_gen;
+END_RCPP
+}
 // client_make
 SEXP client_make(const std::string& address, int max_message_bytes);
 RcppExport SEXP _rendezvous_client_make(SEXP addressSEXP, SEXP max_message_bytesSEXP) {
@@ -183,6 +195,29 @@ BEGIN_RCPP
     return rcpp_result_gen;
 END_RCPP
 }
+// version_check
+SEXP version_check(const std::string& value);
+RcppExport SEXP _rendezvous_version_check(SEXP valueSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< const std::string& >::type value(valueSEXP);
+    rcpp_result_gen = Rcpp::wrap(version_check(value));
+    return rcpp_result_gen;
+END_RCPP
+}
+// postbox_names
+Rcpp::List postbox_names(const std::string& endpoint, const std::string& model, const std::string& version, const std::string& router);
+RcppExport SEXP _rendezvous_postbox_names(SEXP endpointSEXP, SEXP modelSEXP, SEXP versionSEXP, SEXP routerSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< const std::string& >::type endpoint(endpointSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type model(modelSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type version(versionSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type router(routerSEXP);
+    rcpp_result_gen = Rcpp::wrap(postbox_names(endpoint, model, version, router));
+    return rcpp_result_gen;
+END_RCPP
+}
 // info_check
 SEXP info_check(const Rcpp::List& info);
 RcppExport SEXP _rendezvous_info_check(SEXP infoSEXP) {
@@ -242,7 +277,7 @@ BEGIN_RCPP
 END_RCPP
 }
 // box_parcel_facts
-Rcpp::List box_parcel_facts(SEXP raw);
+SEXP box_parcel_facts(SEXP raw);
 RcppExport SEXP _rendezvous_box_parcel_facts(SEXP rawSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
@@ -263,8 +298,88 @@ BEGIN_RCPP
     return rcpp_result_gen;
 END_RCPP
 }
+// box_score_parse
+SEXP box_score_parse(SEXP raw);
+RcppExport SEXP _rendezvous_box_score_parse(SEXP rawSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< SEXP >::type raw(rawSEXP);
+    rcpp_result_gen = Rcpp::wrap(box_score_parse(raw));
+    return rcpp_result_gen;
+END_RCPP
+}
+// wire_open
+SEXP wire_open(const std::string& url);
+RcppExport SEXP _rendezvous_wire_open(SEXP urlSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< const std::string& >::type url(urlSEXP);
+    rcpp_result_gen = Rcpp::wrap(wire_open(url));
+    return rcpp_result_gen;
+END_RCPP
+}
+// wire_is_connected
+bool wire_is_connected(SEXP wire);
+RcppExport SEXP _rendezvous_wire_is_connected(SEXP wireSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< SEXP >::type wire(wireSEXP);
+    rcpp_result_gen = Rcpp::wrap(wire_is_connected(wire));
+    return rcpp_result_gen;
+END_RCPP
+}
+// wire_request
+std::string wire_request(SEXP wire, const std::string& subject, SEXP data, double timeout_ms);
+RcppExport SEXP _rendezvous_wire_request(SEXP wireSEXP, SEXP subjectSEXP, SEXP dataSEXP, SEXP timeout_msSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< SEXP >::type wire(wireSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type subject(subjectSEXP);
+    Rcpp::traits::input_parameter< SEXP >::type data(dataSEXP);
+    Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(wire_request(wire, subject, data, timeout_ms));
+    return rcpp_result_gen;
+END_RCPP
+}
+// wire_subscribe
+bool wire_subscribe(SEXP wire, const std::string& subject);
+RcppExport SEXP _rendezvous_wire_subscribe(SEXP wireSEXP, SEXP subjectSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< SEXP >::type wire(wireSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type subject(subjectSEXP);
+    rcpp_result_gen = Rcpp::wrap(wire_subscribe(wire, subject));
+    return rcpp_result_gen;
+END_RCPP
+}
+// wire_next
+SEXP wire_next(SEXP wire, double timeout_ms);
+RcppExport SEXP _rendezvous_wire_next(SEXP wireSEXP, SEXP timeout_msSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< SEXP >::type wire(wireSEXP);
+    Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(wire_next(wire, timeout_ms));
+    return rcpp_result_gen;
+END_RCPP
+}
+// credit_after
+int credit_after(int present, int least, int scored, double took_us, bool is_again);
+RcppExport SEXP _rendezvous_credit_after(SEXP presentSEXP, SEXP leastSEXP, SEXP scoredSEXP, SEXP took_usSEXP, SEXP is_againSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< int >::type present(presentSEXP);
+    Rcpp::traits::input_parameter< int >::type least(leastSEXP);
+    Rcpp::traits::input_parameter< int >::type scored(scoredSEXP);
+    Rcpp::traits::input_parameter< double >::type took_us(took_usSEXP);
+    Rcpp::traits::input_parameter< bool >::type is_again(is_againSEXP);
+    rcpp_result_gen = Rcpp::wrap(credit_after(present, least, scored, took_us, is_again));
+    return rcpp_result_gen;
+END_RCPP
+}
 
 static const R_CallMethodDef CallEntries[] = {
+    {"_rendezvous_status_fault", (DL_FUNC) &_rendezvous_status_fault, 3},
     {"_rendezvous_client_make", (DL_FUNC) &_rendezvous_client_make, 2},
     {"_rendezvous_client_describe", (DL_FUNC) &_rendezvous_client_describe, 3},
     {"_rendezvous_client_score", (DL_FUNC) &_rendezvous_client_score, 3},
@@ -281,6 +396,8 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_make_id", (DL_FUNC) &_rendezvous_make_id, 0},
     {"_rendezvous_is_valid_traceparent", (DL_FUNC) &_rendezvous_is_valid_traceparent, 1},
     {"_rendezvous_name_check", (DL_FUNC) &_rendezvous_name_check, 2},
+    {"_rendezvous_version_check", (DL_FUNC) &_rendezvous_version_check, 1},
+    {"_rendezvous_postbox_names", (DL_FUNC) &_rendezvous_postbox_names, 4},
     {"_rendezvous_info_check", (DL_FUNC) &_rendezvous_info_check, 1},
     {"_rendezvous_serve_check", (DL_FUNC) &_rendezvous_serve_check, 1},
     {"_rendezvous_serve_run", (DL_FUNC) &_rendezvous_serve_run, 3},
@@ -288,6 +405,13 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_box_parcel", (DL_FUNC) &_rendezvous_box_parcel, 5},
     {"_rendezvous_box_parcel_facts", (DL_FUNC) &_rendezvous_box_parcel_facts, 1},
     {"_rendezvous_box_deliver", (DL_FUNC) &_rendezvous_box_deliver, 3},
+    {"_rendezvous_box_score_parse", (DL_FUNC) &_rendezvous_box_score_parse, 1},
+    {"_rendezvous_wire_open", (DL_FUNC) &_rendezvous_wire_open, 1},
+    {"_rendezvous_wire_is_connected", (DL_FUNC) &_rendezvous_wire_is_connected, 1},
+    {"_rendezvous_wire_request", (DL_FUNC) &_rendezvous_wire_request, 4},
+    {"_rendezvous_wire_subscribe", (DL_FUNC) &_rendezvous_wire_subscribe, 2},
+    {"_rendezvous_wire_next", (DL_FUNC) &_rendezvous_wire_next, 2},
+    {"_rendezvous_credit_after", (DL_FUNC) &_rendezvous_credit_after, 5},
     {NULL, NULL, 0}
 };
 

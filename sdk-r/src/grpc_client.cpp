@@ -38,22 +38,12 @@ v1::ErrorCode code_of(grpc::StatusCode status) {
   }
 }
 
-// The typed error of a failed call: from its metadata, else from its status.
 [[noreturn]] void raise(const grpc::Status& status, const grpc::ClientContext& context) {
   const auto& metadata = context.GetServerTrailingMetadata();
   const auto found = metadata.find(kErrorMetadataKey);
-  v1::Error error;
-  if (found != metadata.end() && error.ParseFromArray(found->second.data(), static_cast<int>(found->second.size()))) {
-    throw Fault(error);
-  }
-  v1::ErrorCode code = code_of(status.error_code());
-  const std::string& details = status.error_message();
-  // gRPC's own limit on messages.
-  if (code == v1::ERROR_CODE_OVERLOADED && details.find("larger than max") != std::string::npos) {
-    code = v1::ERROR_CODE_TOO_LARGE;
-  }
-  throw Fault(code, details.empty() ? "the call failed" : details,
-              {{"grpc_status", std::to_string(static_cast<int>(status.error_code()))}});
+  const std::string error_bin =
+      found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
+  throw Fault(error_of_status(status.error_code(), status.error_message(), error_bin));
 }
 
 // Waits for the one event of the queue.
@@ -82,6 +72,18 @@ void call_once(Prepare prepare, int64_t timeout_ms, const IsInterrupted& is_inte
   if (!status.ok()) raise(status, context);
 }
 }  // namespace
+
+v1::Error error_of_status(int grpc_code, const std::string& details, const std::string& error_bin) {
+  v1::Error error;
+  if (!error_bin.empty() && error.ParseFromString(error_bin)) return error;
+  v1::ErrorCode code = code_of(static_cast<grpc::StatusCode>(grpc_code));
+  // gRPC's own limit on messages.
+  if (code == v1::ERROR_CODE_OVERLOADED && details.find("larger than max") != std::string::npos) {
+    code = v1::ERROR_CODE_TOO_LARGE;
+  }
+  return Fault(code, details.empty() ? "the call failed" : details, {{"grpc_status", std::to_string(grpc_code)}})
+      .error();
+}
 
 struct GrpcClient::Parts {
   std::unique_ptr<v1::Score::Stub> stub;

@@ -15,6 +15,9 @@ namespace rv {
 using IsInterrupted = std::function<bool()>;
 class Interrupted : public std::exception {};
 
+// The error of a failed call: from its metadata (*error_bin*, may be empty), else from its status.
+v1::Error error_of_status(int grpc_code, const std::string& details, const std::string& error_bin);
+
 class GrpcClient {
  public:
   GrpcClient(const std::string& address, int max_message_bytes);

@@ -1,5 +1,7 @@
 #include "grpc_server.h"
 
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -32,7 +34,8 @@ std::string traceparent_of(const grpc::CallbackServerContext& context) {
 
 // Parses a request; refuses what is none, with the column at fault where its text is not UTF-8 (P45).
 void parse(const grpc::ByteBuffer& buffer, v1::ScoreRequest* request) {
-  grpc::ByteBuffer copy = buffer;  // parsing empties it
+  const google::protobuf::LogSilencer silencer;  // what is wrong is said to the caller
+  grpc::ByteBuffer copy = buffer;                // parsing empties it
   if (grpc::SerializationTraits<v1::ScoreRequest>::Deserialize(&copy, request).ok()) return;
   grpc::Slice slice;
   std::string column, where;
@@ -351,6 +354,7 @@ struct GrpcServer::Parts {
 };
 
 GrpcServer::GrpcServer(const ServeOptions& options, Inbox& inbox) : parts_(std::make_unique<Parts>(options, inbox)) {
+  gpr_set_log_function([](gpr_log_func_args* line) { log(Level::debug, std::string("gRPC: ") + line->message); });
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   const std::string address = options.grpc_host + ":" + std::to_string(options.grpc_port);

@@ -119,6 +119,11 @@ Rcpp::List answer_list(const rv::v1::ScoreReply& reply) {
 }  // namespace
 
 // [[Rcpp::export(rng = false)]]
+Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin) {
+  return rv::fault_list(rv::error_of_status(grpc_code, details, rv::octets_of(error_bin)));
+}
+
+// [[Rcpp::export(rng = false)]]
 SEXP client_make(const std::string& address, int max_message_bytes) {
   return Rcpp::XPtr<Client>(new Client(address, max_message_bytes));
 }

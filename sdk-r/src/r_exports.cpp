@@ -1,5 +1,7 @@
 // What R sees of frames, errors and names.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "names.h"
 #include "r_model.h"
 #include "scoring.h"
@@ -10,6 +12,7 @@ namespace {
 rv::v1::Frame parsed(SEXP raw) {
   rv::v1::Frame frame;
   const std::string octets = rv::octets_of(raw);
+  const google::protobuf::LogSilencer silencer;  // what is wrong is said to the caller
   if (frame.ParseFromString(octets)) return frame;
   std::string column;
   const std::string where = rv::diagnose_bad_utf8(octets, "rendezvous.v1.Frame", &column);
@@ -131,6 +134,21 @@ SEXP name_check(const std::string& kind, const std::string& value) {
     rv::check_name(kind, value);
     return Rcpp::wrap(true);
   });
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP version_check(const std::string& value) {
+  return rv::guarded([&]() -> SEXP { return Rcpp::wrap(rv::version_token(value)); });
+}
+
+// [[Rcpp::export(rng = false)]]
+Rcpp::List postbox_names(const std::string& endpoint, const std::string& model, const std::string& version,
+                         const std::string& router) {
+  return Rcpp::List::create(Rcpp::_["stream"] = rv::durable_stream(endpoint),
+                            Rcpp::_["input"] = rv::input_subject(endpoint),
+                            Rcpp::_["score"] = rv::score_subject(endpoint, model, router),
+                            Rcpp::_["consumer"] = rv::consumer_name(model, version),
+                            Rcpp::_["model_key"] = rv::model_key(endpoint, model, version));
 }
 
 // [[Rcpp::export(rng = false)]]

@@ -79,10 +79,11 @@ SEXP box_parcel(const Rcpp::List& tables, const std::string& endpoint, double no
   });
 }
 
+// NULL: the octets are no parcel.
 // [[Rcpp::export(rng = false)]]
-Rcpp::List box_parcel_facts(SEXP raw) {
+SEXP box_parcel_facts(SEXP raw) {
   rv::v1::Parcel parcel;
-  parcel.ParseFromString(rv::octets_of(raw));
+  if (!parcel.ParseFromString(rv::octets_of(raw))) return R_NilValue;
   return Rcpp::List::create(Rcpp::_["parcel_id"] = parcel.parcel_id(),
                             Rcpp::_["sealed_unix_us"] = static_cast<double>(parcel.sealed_unix_us()));
 }
@@ -107,5 +108,14 @@ SEXP box_deliver(SEXP pointer, const Rcpp::List& deliveries, double now_unix_us)
     Rcpp::List scores;
     for (const auto& score : box->scorer.score_parcels(pointers)) scores.push_back(score_list(score));
     return scores;
+  });
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP box_score_parse(SEXP raw) {
+  return rv::guarded([&]() -> SEXP {
+    rv::v1::ParcelScore score;
+    score.ParseFromString(rv::octets_of(raw));
+    return score_list(score);
   });
 }

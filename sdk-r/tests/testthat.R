@@ -1,0 +1,4 @@
+library(testthat)
+library(rendezvous)
+
+test_check("rendezvous")

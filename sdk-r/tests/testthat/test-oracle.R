@@ -1,0 +1,22 @@
+test_that("RProtoBuf, which knows nothing of this package, writes and reads the same octets", {
+  skip_if_not_installed("RProtoBuf")
+  proto <- system.file("proto", package = "rendezvous")
+  RProtoBuf::readProtoFiles2("rendezvous/v1/frame.proto", protoPath = proto)
+  set.seed(7)
+  df <- data.frame(
+    amount = c(rnorm(50), NaN), count = c(NA, 1:50), purpose = c(sample(letters, 50, TRUE), NA), flag = c(NA, rep(TRUE, 50))
+  )
+  frame <- RProtoBuf::P("rendezvous.v1.Frame")$read(rdv_encode(df))
+  expect_identical(frame$serialize(NULL), rdv_encode(df))
+  columns <- lapply(as.list(frame$columns), as.list)
+  expect_identical(vapply(columns, `[[`, "", "name"), names(df))
+  expect_equal(readBin(columns[[1]]$values, "double", 51, endian = "little"), df$amount)
+  expect_equal(readBin(columns[[2]]$values, "integer", 51, endian = "little"), c(0L, 1:50))
+  expect_identical(as.character(columns[[3]]$strings), c(df$purpose[1:50], ""))
+  expect_identical(columns[[2]]$missing, as.raw(c(1, 0, 0, 0, 0, 0, 0)))
+
+  made <- RProtoBuf::P("rendezvous.v1.Column")$new(name = "x", type = 12, values = writeBin(c(1.5, 0), raw(), endian = "little"), missing = as.raw(2))
+  raw <- RProtoBuf::P("rendezvous.v1.Frame")$new(rows = 2, columns = list(made))$serialize(NULL)
+  expect_identical(rdv_decode(raw)$x, c(1.5, NA))
+  expect_identical(rdv_encode(list(x = c(1.5, NA))), raw)
+})
