@@ -1,45 +1,24 @@
 """The scorecard on the bare messages, in each language that is built: the contract, and the answers of Python."""
 
-import importlib
-import os
-import re
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from types import ModuleType
 from typing import Any
 
 import grpc
 import pytest
-import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rendezvous_proto import v1
-from rendezvous_proto.errors import ERROR_METADATA_KEY
-from rendezvous_proto.frames import FrameView, encode_frame
-from rendezvous_router.nats_server import find_free_port
+from rendezvous_proto.frames import FrameView
 
-from tests.support.guide import Reader
 from tests.support.languages import require_language
-from tests.support.processes import Process, script
-from toolchains.building import is_built
-from toolchains.languages import LANGUAGES, R_LIBRARY, ROOT
-from toolchains.tools import find_gaps
+from tests.support.processes import script
+from tests.support.scorecards import BARE, Served, applicants, load_reference, sound, table
 
-HERE = ROOT / "examples" / "any-language"
-COMMANDS: dict[str, str] = yaml.safe_load((HERE / "languages.yaml").read_text())
-BARE = ("go", "node", "cpp", "rust")
-"""Languages whose programs speak gRPC only."""
-TYPES = {
-    "checking_account": "STRING",
-    "duration_months": "INT64",
-    "credit_amount": "FP64",
-    "age_years": "INT64",
-}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SERVICE = "rendezvous.v1.Score"
 
@@ -47,45 +26,7 @@ SERVICE = "rendezvous.v1.Score"
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
     """The scorecard in Python."""
-    sys.path.insert(0, str(HERE / "python"))
-    try:
-        return importlib.import_module("scorecard")
-    finally:
-        sys.path.remove(str(HERE / "python"))
-
-
-class Served:
-    """A running scorecard with a channel to it."""
-
-    def __init__(self, language: str, log: Path) -> None:
-        env = {"RENDEZVOUS_ENDPOINT": "scorecard", "RENDEZVOUS_MODEL": f"{language}-card", "RENDEZVOUS_VERSION": "1.2"}
-        self.name = env["RENDEZVOUS_MODEL"]
-        self.process = Process(COMMANDS[language].split(), log=log, ready="ready: ", env=env, cwd=ROOT)
-        self.ready = self.process.wait_ready()
-        self.address = self.ready.rsplit(" ", 1)[-1]
-        self.channel = grpc.insecure_channel(self.address)
-        self.stub = v1.ScoreStub(self.channel)
-
-    def score(self, inputs: v1.Frame, **fields: Any) -> v1.ScoreReply:
-        """Scores one frame."""
-        reply: v1.ScoreReply = self.stub.Score(v1.ScoreRequest(inputs=inputs, **fields), timeout=10)
-        return reply
-
-    def refusal(self, request: v1.ScoreRequest) -> tuple[grpc.StatusCode, v1.Error]:
-        """Returns status and error of a request that must be refused."""
-        with pytest.raises(grpc.RpcError) as caught:
-            self.stub.Score(request, timeout=10)
-        error = caught.value
-        whole = dict(error.trailing_metadata()).get(ERROR_METADATA_KEY)
-        assert whole is not None, error.details()
-        parsed = v1.Error.FromString(whole)
-        assert parsed.message == error.details()
-        return error.code(), parsed
-
-    def close(self) -> int:
-        """Ends the process; returns its exit status."""
-        self.channel.close()
-        return self.process.stop()
+    return load_reference()
 
 
 @pytest.fixture(scope="module", params=BARE)
@@ -95,33 +36,6 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     running = Served(request.param, tmp_path_factory.mktemp(request.param) / "log")
     yield running
     assert running.close() == 0
-
-
-def applicants(count: int, seed: int, lowest: int = -(2**63)) -> list[dict[str, Any]]:
-    """Returns applicants at random, with missing values, extremes and texts that are not ASCII."""
-    random = Random(seed)
-    texts = ["... < 0 DM", "no checking account", "0 <= ... < 200 DM", "", "übrig", None]
-    wide = [0.0, -1e-300, 1e308, -1e308, 15_000.0, 999.999, None]
-    long = [lowest, 2**63 - 1, 2**53 + 1, 0, 12, 13, 36, 37]
-    return [
-        {
-            "checking_account": random.choice(texts),
-            "duration_months": random.choice([*long, *range(4, 73)]),
-            "credit_amount": random.choice([random.uniform(250.0, 20_000.0)] * 4 + [random.choice(wide)]),
-            "age_years": random.choice([lowest, 2**63 - 1, *range(18, 80)]),
-        }
-        for _ in range(count)
-    ]
-
-
-def table(rows: list[dict[str, Any]]) -> v1.Frame:
-    """Returns applicants as a frame."""
-    return encode_frame({name: [row[name] for row in rows] for name in TYPES}, types=TYPES)
-
-
-def sound() -> v1.Frame:
-    """Returns three applicants, one with missing values."""
-    return table([*applicants(3, 1)[:2], dict.fromkeys(TYPES, None) | {"duration_months": 12, "age_years": 30}])
 
 
 def test_answers_equal_python(served: Served, reference: ModuleType) -> None:
@@ -373,26 +287,6 @@ def test_ready_line(served: Served) -> None:
     assert f", grpc {served.address}" in served.ready
 
 
-@pytest.mark.parametrize("language", ["java", "r"])
-def test_sdk_answers_equal_python(language: str, tmp_path: Path, reference: ModuleType) -> None:
-    """The scorecards on the other SDKs give the answers of the Python one, too."""
-    require_language(language)
-    port = find_free_port()
-    env = {"RENDEZVOUS_ENDPOINT": "scorecard", "RENDEZVOUS_MODEL": language, "RENDEZVOUS_GRPC_PORT": str(port)}
-    env |= {"RENDEZVOUS_NATS": f"nats://127.0.0.1:{find_free_port()}", "R_LIBS": str(R_LIBRARY)}  # gRPC needs no NATS
-    process = Process(COMMANDS[language].split(), log=tmp_path / "log", ready="ready: ", env=env, cwd=ROOT)
-    rows = applicants(1000, 11, lowest=1 - 2**63)  # the lowest INT64 is R's NA, and its SDK refuses it by name
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            request = v1.ScoreRequest(inputs=table(rows))
-            reply = v1.ScoreStub(channel).Score(request, timeout=60, wait_for_ready=True)
-    finally:
-        process.kill()
-    actual, expected = FrameView(reply.outputs).to_dict(), reference.score(rows)
-    assert actual["label"] == expected["label"]
-    assert actual["default_probability"] == pytest.approx(expected["default_probability"], rel=0, abs=1e-12)
-
-
 @pytest.mark.parametrize("language", BARE)
 def test_drain(language: str, tmp_path: Path) -> None:
     """SIGTERM: what was begun is answered, an idle stream does not keep the process, and it ends with status 0."""
@@ -423,30 +317,3 @@ def test_second_signal(language: str, tmp_path: Path) -> None:
     running.process.signal(signal.SIGTERM)
     running.process.popen.wait(2.0)
     running.close()
-
-
-@pytest.mark.timeout(300)
-def test_the_guide_leads_to_an_answer(tmp_path: Path) -> None:
-    """Every command of the guide, typed in the repository's root, prints what the guide shows."""
-    require_language("go")
-    for name in ("proto", "examples"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    with Reader(tmp_path) as reader:
-        reader.ports["9001"] = find_free_port()
-        assert reader.follow(ROOT / "docs" / "guides" / "any-language.md") >= 7
-
-
-@pytest.mark.timeout(240)
-def test_polyglot() -> None:
-    """The demo runs every language that is built in one endpoint; all answer all requests, and agree."""
-    for language in LANGUAGES:
-        if os.environ.get("CI"):
-            require_language(language)
-    done = subprocess.run(
-        [sys.executable, str(HERE / "polyglot.py")], capture_output=True, text=True, timeout=220, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    built = [language.title for name, language in LANGUAGES.items() if is_built(language) and not find_gaps(language)]
-    for title in ("Python", *built):
-        assert re.search(rf"│ {re.escape(title)} .*│ 200 of 200 │ +100% │", done.stdout), done.stdout
-    assert "Everything is stopped again." in done.stdout

@@ -2,8 +2,8 @@
 # Builds the scorecard of one language, or of all: build.sh <go|node|cpp|rust|all>
 # Builds your copy of one:                         build.sh <go|node|cpp|rust> FOLDER
 #
-# Everything is made in .tools/any-language/<language or folder's name>/ (what runs) and .tools/any-language-build/ (what
-# is only needed to build it); nothing is left here. The messages are generated from the repository's proto/ each time.
+# Everything is made in .tools/any-language/<language or folder's name>/ (what runs) and in .tools/any-language-build/
+# (what is only needed to build it); nothing is left here. The messages are generated from the repository's proto/ each time.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -72,7 +72,7 @@ build_cpp() {
 
 build_rust() {
   open_workshop rust
-  PROTO=$PROTO cargo build --quiet --release --jobs "$JOBS" --manifest-path "$work/Cargo.toml" --target-dir "$work/target"
+  (cd "$work" && PROTO=$PROTO cargo build --quiet --release --jobs "$JOBS" --target-dir target)
   cp "$work/target/release/scorecard" "$out/scorecard"
 }
 

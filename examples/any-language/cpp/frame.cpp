@@ -118,7 +118,8 @@ Columns check_signature(const v1::Frame& frame, const v1::Signature& signature) 
   Columns columns;
   const auto& specs = signature.inputs();
   for (const v1::Column& column : frame.columns()) {
-    const auto spec = std::find_if(specs.begin(), specs.end(), [&](auto& each) { return each.name() == column.name(); });
+    const auto is_it = [&](const v1::ColumnSpec& spec) { return spec.name() == column.name(); };
+    const auto spec = std::find_if(specs.begin(), specs.end(), is_it);
     if (spec == specs.end()) mismatch(column.name(), "is unknown: the model does not take it");
     if (column.type() != spec->type() || shown(column) != shown(*spec)) {
       mismatch(column.name(), "expected " + shown(*spec) + ", got " + shown(column));

@@ -168,7 +168,8 @@ class Server final : public v1::Score::Service {
     check_endpoint(request.endpoint());
     const std::string& forced = request.diagnostics().force_model();
     if (!forced.empty() && forced != name) {
-      throw Refusal(v1::ERROR_CODE_UNKNOWN_MODEL, "model '" + cut(forced) + "' was asked for; here is only '" + name + "'");
+      const std::string here = "here is only '" + name + "'";
+      throw Refusal(v1::ERROR_CODE_UNKNOWN_MODEL, "model '" + cut(forced) + "' was asked for; " + here);
     }
     check_frame(request.inputs());
     const std::string rows = "the request has " + std::to_string(request.inputs().rows()) + " rows";
@@ -182,8 +183,8 @@ class Server final : public v1::Score::Service {
 
   void check_endpoint(const std::string& asked) const {
     if (asked.empty() || asked == endpoint || asked == name) return;
-    throw Refusal(v1::ERROR_CODE_UNKNOWN_ENDPOINT, "endpoint '" + cut(asked) + "' is not served here; here is model '" +
-                                                       name + "' of endpoint '" + endpoint + "'");
+    const std::string here = "here is model '" + name + "' of endpoint '" + endpoint + "'";
+    throw Refusal(v1::ERROR_CODE_UNKNOWN_ENDPOINT, "endpoint '" + cut(asked) + "' is not served here; " + here);
   }
 
   const v1::Signature signature_ = signature();

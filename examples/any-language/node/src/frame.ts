@@ -50,7 +50,8 @@ export class Columns {
   constructor(frame: Frame, specs: ColumnSpec[]) {
     for (const column of frame.columns) {
       const spec = specs.find((each) => each.name === column.name);
-      if (!spec) throw mismatch(column.name, `is unknown: the model takes ${specs.map((each) => each.name).join(", ")}`);
+      const known = specs.map((each) => each.name).join(", ");
+      if (!spec) throw mismatch(column.name, `is unknown: the model takes ${known}`);
       if (column.type !== spec.type || column.shape.join() !== spec.shape.join()) {
         throw mismatch(column.name, `expected ${shown(spec)}, got ${shown(column)}`);
       }
@@ -74,8 +75,10 @@ function checkRows(elements: Elements, spec: ColumnSpec, rows: number): void {
   const checked = spec.type === DataType.DATA_TYPE_FP64 && !spec.allowNan;
   for (let row = 0; row < rows; row++) {
     if (elements.isMissing(row)) {
-      if (!spec.allowMissing) throw mismatch(spec.name, `is missing in row ${row}: missing values are not allowed here`);
-    } else if (checked && !Number.isFinite(elements.fp64(row))) {
+      if (spec.allowMissing) continue;
+      throw mismatch(spec.name, `is missing in row ${row}: missing values are not allowed here`);
+    }
+    if (checked && !Number.isFinite(elements.fp64(row))) {
       throw mismatch(spec.name, `is ${elements.fp64(row)} in row ${row}: it must be finite here`);
     }
   }
