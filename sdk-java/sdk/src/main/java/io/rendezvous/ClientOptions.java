@@ -33,6 +33,12 @@ public record ClientOptions(
     /**
      * Checks everything.
      *
+     * @param timeout as the component
+     * @param maxMessageBytes as the component
+     * @param firstPause as the component
+     * @param lastPause as the component
+     * @param keepalive as the component
+     * @param maxStreamed as the component
      * @throws InvalidRequestException a duration or number is not positive
      */
     public ClientOptions {

@@ -21,6 +21,11 @@ public record ScoreOptions(
     /**
      * Checks everything.
      *
+     * @param timeout as the component
+     * @param requestId as the component
+     * @param context as the component
+     * @param explain as the component
+     * @param forceModel as the component
      * @throws InvalidRequestException the timeout is not positive, or the id is malformed
      */
     public ScoreOptions {

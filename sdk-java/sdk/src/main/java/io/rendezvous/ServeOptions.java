@@ -48,6 +48,19 @@ public record ServeOptions(
     /**
      * Checks everything.
      *
+     * @param endpoint as the component
+     * @param name as the component
+     * @param version as the component
+     * @param nats as the component
+     * @param postbox as the component
+     * @param grpc as the component
+     * @param grpcHost as the component
+     * @param grpcPort as the component
+     * @param ackWait as the component
+     * @param scoringLimit as the component
+     * @param credit as the component
+     * @param maxJoinedRows as the component
+     * @param maxMessageBytes as the component
      * @throws InvalidRequestException a name is malformed, a value out of its range, or both doors are closed
      */
     public ServeOptions {
