@@ -24,7 +24,7 @@ LANGUAGES = {"python": "Python", "java": "Java", "r": "R"}
 HEAD = """# What each SDK keeps to
 
 Written by `router/document.py` from the last run of the [conformance kit](conformance.md) on each SDK's probe;
-do not edit.*yes*: passed; *no*: fails for the reason given below; *-*: not applicable, or not tried.
+do not edit. *yes*: passed; *no*: fails for the reason given below; *-*: not applicable, or not tried.
 
 """
 

@@ -1,5 +1,6 @@
 """The kit's own parts: targets, choice of cases, known failures, reports; without any server."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -54,11 +55,12 @@ def test_what_is_no_target(text: str) -> None:
 
 
 def test_every_case_is_described() -> None:
-    """Each has a title, a rule of the protocol and a check with a docstring; no case is long."""
+    """Each has a title, a rule of the protocol and a check with a docstring; none is longer than 40 lines."""
     for case in CASES.values():
         assert case.title
         assert case.rules
         assert case.check.__doc__
+        assert len(inspect.getsource(case.check).splitlines()) <= 40
     assert len(CASES) > 100
 
 

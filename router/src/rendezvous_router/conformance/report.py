@@ -20,16 +20,23 @@ _COLOURS = {
 
 
 def result_table(report: Report) -> Table:
-    """Returns all results, the groups apart."""
+    """Returns all results, the groups apart; what is not applicable for one reason in one row."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("case", "what must hold", "rules", "result", "time", "detail"):
         table.add_column(name, overflow="fold", justify="right" if name == "time" else "left")
-    group = ""
-    for result in report.results:
-        if result.group != group:
-            group = result.group
-            table.add_row(f"[bold]{escape(group)}[/]")
-        table.add_row(*_cells(result))
+    for group in dict.fromkeys(result.group for result in report.results):
+        table.add_row(f"[bold]{escape(group)}[/]")
+        results = [result for result in report.results if result.group == group]
+        left_out: dict[str, list[str]] = {}
+        for result in results:
+            if result.status is Status.NOT_APPLICABLE:
+                left_out.setdefault(result.detail, []).append(result.id)
+            else:
+                table.add_row(*_cells(result))
+        for reason, ids in left_out.items():
+            colour = _COLOURS[Status.NOT_APPLICABLE]
+            shown = (f"{len(ids)} cases" if len(ids) > 1 else ids[0], ", ".join(ids) if len(ids) > 1 else "")
+            table.add_row(*shown, "", f"[{colour}]{Status.NOT_APPLICABLE}[/]", "", escape(reason), style=colour)
     return table
 
 
