@@ -10,6 +10,7 @@ UV_VERSION := 0.13.9
 BUF := .tools/node_modules/.bin/buf
 MEMBERS := proto rendezvous sdk-python router
 READY := $(VENV)/.ready
+CONFORMANCE := $(BIN)/rendezvous conformance probe/model --json --run
 # The languages beside Python, see toolchains/: all for the tests, two for the demo.
 LANGUAGES ?= java r go node cpp rust
 DEMO_LANGUAGES ?= java r
@@ -73,6 +74,9 @@ check: $(READY) $(BUF) ## Format, lint, types, protocol lint, generated files up
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python proto/document.py --check
 	$(BIN)/python rendezvous/generate.py --check
+	$(BIN)/python proto/vectors/make_vectors.py --check
+	$(BIN)/python router/document.py --check
+	sdk-r/tools/check_proto.sh
 
 .PHONY: format
 format: $(READY) ## Format the code
@@ -84,6 +88,14 @@ proto: $(READY) ## Generate the Python messages, the schema and the tables of th
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/document.py
 	$(BIN)/python rendezvous/generate.py
+
+.PHONY: features
+features: languages ## Run the conformance kit on each SDK and write docs/features.md
+	$(CONFORMANCE) "$(BIN)/python -m rendezvous_sdk.probe" | $(BIN)/python router/document.py --keep python
+	$(CONFORMANCE) "java -jar sdk-java/probe/target/rendezvous-probe.jar" | $(BIN)/python router/document.py --keep java
+	R_LIBS=.tools/r-library $(CONFORMANCE) "Rscript -e rendezvous::rdv_probe()" \
+	  --known-failures sdk-r/conformance-known-failures.yaml | $(BIN)/python router/document.py --keep r
+	$(BIN)/python router/document.py
 
 .PHONY: bench
 bench: languages ## Measure against a bare echo, direct calls, a fan-out and MLServer, then each SDK (about 18 minutes)
