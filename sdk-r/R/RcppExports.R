@@ -13,20 +13,20 @@ client_describe <- function(client, endpoint, timeout_ms) {
     .Call(`_rendezvous_client_describe`, client, endpoint, timeout_ms)
 }
 
-client_score <- function(client, request, timeout_ms) {
-    .Call(`_rendezvous_client_score`, client, request, timeout_ms)
+client_score <- function(client, request, timeout_ms, int64_as_numeric) {
+    .Call(`_rendezvous_client_score`, client, request, timeout_ms, int64_as_numeric)
 }
 
-client_stream <- function(client, requests, timeout_ms) {
-    .Call(`_rendezvous_client_stream`, client, requests, timeout_ms)
+client_stream <- function(client, requests, timeout_ms, int64_as_numeric) {
+    .Call(`_rendezvous_client_stream`, client, requests, timeout_ms, int64_as_numeric)
 }
 
 frame_encode <- function(table, types) {
     .Call(`_rendezvous_frame_encode`, table, types)
 }
 
-frame_decode <- function(raw, inputs) {
-    .Call(`_rendezvous_frame_decode`, raw, inputs)
+frame_decode <- function(raw, inputs, int64_as_numeric) {
+    .Call(`_rendezvous_frame_decode`, raw, inputs, int64_as_numeric)
 }
 
 frame_check <- function(raw) {

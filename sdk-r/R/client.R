@@ -10,6 +10,7 @@
 #' @param endpoint Endpoint asked. Default: none, where only one is served.
 #' @param timeout Deadline of a call that names none, seconds, retries included.
 #' @param max_message_bytes Largest gRPC message.
+#' @param int64 As what INT64 and UINT64 come, see [rdv_encode()].
 #' @param client What `rdv_client()` gave.
 #' @param df A data.frame or named list of columns, see [rdv_encode()]. Columns are sent with the types that the endpoint
 #'   declares, where nothing is lost.
@@ -37,7 +38,8 @@
 #' rdv_stream(client, split(applicants, applicants$branch))
 #' }
 #' @export
-rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes = 4 * 1024^2) {
+rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes = 4 * 1024^2,
+                       int64 = c("numeric", "integer64")) {
   if (!is.character(address) || length(address) != 1) refuse("`address` must be one text, such as \"127.0.0.1:8001\"")
   check_timeout(timeout)
   check_not_forked()
@@ -45,6 +47,7 @@ rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes
   client$address <- address
   client$endpoint <- if (is.null(endpoint)) "" else as.character(endpoint)
   client$timeout <- timeout
+  client$int64_as_numeric <- match.arg(int64) == "numeric"
   client$pointer <- unwrap(client_make(address, as.integer(max_message_bytes)))
   structure(client, class = "rdv_client")
 }
@@ -55,7 +58,7 @@ rdv_score <- function(client, df, timeout = NULL, request_id = NULL, context = N
                       force_model = NULL) {
   deadline <- deadline_of(client, timeout)
   request <- request_for(client, df, described_inputs(client, deadline), request_id, context, explain, force_model)
-  answer_of(attempt(deadline, function(left_ms) client_score(client$pointer, request, left_ms)))
+  answer_of(attempt(deadline, function(left_ms) client_score(client$pointer, request, left_ms, client$int64_as_numeric)))
 }
 
 #' @rdname rdv_client
@@ -65,7 +68,7 @@ rdv_stream <- function(client, tables, timeout = NULL, context = NULL) {
   inputs <- described_inputs(client, deadline_of(client, NULL))
   requests <- lapply(tables, function(df) request_for(client, df, inputs, NULL, context, FALSE, NULL))
   limit_ms <- if (is.null(timeout)) 0 else check_timeout(timeout) * 1000
-  answers <- lapply(unwrap(client_stream(client$pointer, requests, limit_ms)), answer_of)
+  answers <- lapply(unwrap(client_stream(client$pointer, requests, limit_ms, client$int64_as_numeric)), answer_of)
   stats::setNames(answers, names(tables))
 }
 

@@ -7,15 +7,15 @@
 #' | logical | BOOL | logical |
 #' | integer | INT32 | integer (numeric, if it holds -2147483648, which is R's NA) |
 #' | numeric | FP64 | numeric |
-#' | `bit64::integer64` | INT64 | integer64 |
+#' | `bit64::integer64` | INT64 | see `int64` |
 #' | character, factor | STRING | character |
-#' | `Date`, `POSIXct` | INT64, microseconds since 1970-01-01 UTC | integer64, or what a model declares |
+#' | `Date`, `POSIXct` | INT64, microseconds since 1970-01-01 UTC | a number, or what a model declares |
 #' | raw | UINT8 | integer |
 #' | list of raw vectors (`NULL`: missing) | BYTES | list of raw vectors |
 #' | matrix, array (rows first) | the shape of its further dimensions | matrix, array |
 #' |  | INT8, INT16, UINT8, UINT16 | integer |
 #' |  | UINT32, FP16, FP32 | numeric |
-#' |  | UINT64 | integer64 |
+#' |  | UINT64 | see `int64` |
 #'
 #' Missing and NaN stay apart: `NA` of every type is missing, `NaN` is a number. A row of a matrix is missing if all of
 #' it is `NA`; `NA` in a part of it is refused. Of a matrix without columns, the attribute `rdv_missing` (logical, one a
@@ -30,6 +30,10 @@
 #'   are converted if nothing but precision of floating point is lost; a column of nothing but `NA` takes any type.
 #' @param raw A serialized frame.
 #' @param inputs Optional declaration of columns as in [rdv_model()], for `"Date"`, `"POSIXct"` and factors.
+#' @param int64 As what INT64 and UINT64 come. `"integer64"`: always as `bit64::integer64`, of which most of R's functions
+#'   know nothing: `exp()`, `predict()`, `matrix()` take its bits for another number, and `0.5 * x` rounds. `"numeric"`: as
+#'   plain numbers where each value of the column is one exactly (up to 2^53), else as integer64. Models and clients
+#'   use `"numeric"` unless told otherwise.
 #' @return `rdv_encode`: a raw vector, the serialized `rendezvous.v1.Frame`. `rdv_decode`: a data.frame.
 #' @section Errors:
 #' `rendezvous_invalid_frame`: a column has no type here, is of another length than the first, or does not fit the type
@@ -54,7 +58,7 @@ rdv_encode <- function(df, types = character()) {
 
 #' @rdname rdv_encode
 #' @export
-rdv_decode <- function(raw, inputs = NULL) {
+rdv_decode <- function(raw, inputs = NULL, int64 = c("integer64", "numeric")) {
   if (!is.raw(raw)) refuse("`raw` is of class ", class(raw)[1], ": give a raw vector")
-  unwrap(frame_decode(raw, columns_of(inputs)))
+  unwrap(frame_decode(raw, columns_of(inputs), match.arg(int64) == "numeric"))
 }

@@ -15,6 +15,7 @@
 #' @param labels Labels of a classification, in order.
 #' @param training List of `data_reference`, `data_sha256`, `trained` (POSIXct) and `metrics` (named numeric).
 #' @param description For people.
+#' @param int64 As what INT64 and UINT64 come to `score`, see [rdv_encode()].
 #' @return An object of class `rdv_model`, for [rdv_serve()] and [rdv_postbox()].
 #' @section Errors: `rendezvous_invalid_request`: `score` is no function of one argument, or a column is declared wrongly.
 #' @section Thread safety: `setup`, `score` and `close` are called in R's one thread.
@@ -29,7 +30,7 @@
 #' box$score(data.frame(duration_months = c(12L, 48L)))
 #' @export
 rdv_model <- function(score, inputs = NULL, outputs = NULL, setup = NULL, close = NULL, name = "model", task = "",
-                      labels = character(), training = NULL, description = "") {
+                      labels = character(), training = NULL, description = "", int64 = c("numeric", "integer64")) {
   check_function(score, "score", 1)
   if (!is.null(setup)) check_function(setup, "setup", 0)
   if (!is.null(close)) check_function(close, "close", 0)
@@ -38,7 +39,8 @@ rdv_model <- function(score, inputs = NULL, outputs = NULL, setup = NULL, close 
     list(
       score = score, setup = setup, close = close, name = as.character(name),
       inputs = columns_of(inputs), outputs = columns_of(outputs, names_alone = TRUE),
-      task = task, labels = as.list(as.character(labels)), training = training_of(training), description = description
+      task = task, labels = as.list(as.character(labels)), training = training_of(training), description = description,
+      int64_as_numeric = match.arg(int64) == "numeric"
     ),
     class = "rdv_model"
   )
@@ -49,7 +51,8 @@ rdv_model <- function(score, inputs = NULL, outputs = NULL, setup = NULL, close 
 #' One declared column
 #'
 #' @param type Type of the elements: `"BOOL"`, `"INT8"` to `"INT64"`, `"UINT8"` to `"UINT64"`, `"FP16"`, `"FP32"`,
-#'   `"FP64"`, `"STRING"`, `"BYTES"`; or `"Date"`, `"POSIXct"` (INT64 on the wire) and `"factor"` (STRING on the wire).
+#'   `"FP64"`, `"STRING"`, `"BYTES"`; or `"Date"`, `"POSIXct"` (INT64 on the wire), `"factor"` (STRING on the wire) and
+#'   `"numeric"` (declared as FP64, of inputs any type of numbers is taken).
 #' @param shape Dimensions of one row's value. Default: a scalar.
 #' @param allow_missing Whether rows may be missing.
 #' @param allow_nan Whether floating-point elements may be NaN or infinite.
@@ -62,17 +65,17 @@ rdv_model <- function(score, inputs = NULL, outputs = NULL, setup = NULL, close 
 #' @export
 rdv_column <- function(type = "", shape = integer(), allow_missing = FALSE, allow_nan = FALSE, description = "",
                        levels = NULL) {
-  wire <- switch(type, Date = , POSIXct = "INT64", factor = "STRING", type)
+  wire <- switch(type, Date = , POSIXct = "INT64", factor = "STRING", numeric = "FP64", type)
   list(
     type = wire, shape = as.numeric(shape), allow_missing = isTRUE(allow_missing), allow_nan = isTRUE(allow_nan),
-    description = description, levels = levels, time = if (type %in% c("Date", "POSIXct")) type else ""
+    description = description, levels = levels, time = if (type %in% c("Date", "POSIXct")) type else "", any_number = type == "numeric"
   )
 }
 
 #' Makes a model of anything with a `predict()` method
 #'
-#' The signature's inputs are the variables of the fit's formula, with the types that the training data had; factors
-#' keep their levels, so that `predict()` sees what it was trained on. Missing values are let through to `predict()`.
+#' The signature's inputs are the variables of the fit's formula: numbers of any type, logical, text, moments as the
+#' training data had them; factors keep their levels, so that `predict()` sees what it was trained on. Missing values are let through to `predict()`.
 #'
 #' @param fit A fitted model: `lm`, `glm`, `rpart`, `randomForest`, ... It needs `terms()` for the inputs to be declared.
 #' @param ... Further arguments of `predict()`.
@@ -128,7 +131,6 @@ formula_columns <- function(fit) {
 }
 
 column_of_class <- function(kind, values, levels) {
-  if (inherits(values, "integer64")) return(rdv_column("INT64", allow_missing = TRUE))
   if (inherits(values, "Date")) return(rdv_column("Date", allow_missing = TRUE))
   if (inherits(values, "POSIXct")) return(rdv_column("POSIXct", allow_missing = TRUE))
   if (is.factor(values)) levels <- levels(values)
@@ -136,7 +138,7 @@ column_of_class <- function(kind, values, levels) {
     logical = rdv_column("BOOL", allow_missing = TRUE),
     character = rdv_column("STRING", allow_missing = TRUE),
     factor = , ordered = rdv_column("factor", allow_missing = TRUE, levels = levels),
-    rdv_column("FP64", allow_missing = TRUE, allow_nan = TRUE)
+    rdv_column("numeric", allow_missing = TRUE, allow_nan = TRUE)
   )
 }
 

@@ -8,6 +8,7 @@ model_info <- function(model, version, find = FALSE) {
     name = model$name, version = version, runtime = paste0("R ", R.version$major, ".", R.version$minor),
     sdk = sdk_name(), task = model$task, description = model$description, labels = model$labels,
     inputs = model$inputs, outputs = model$outputs, training = model$training,
+    int64_as_numeric = model$int64_as_numeric,
     source_control = if (find) find_source_control() else NULL,
     packages = if (find) find_packages() else NULL
   )

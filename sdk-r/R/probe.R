@@ -39,7 +39,7 @@ probe_model <- function() {
     score = probe_score,
     inputs = c(list(command = "STRING"), probe_columns()),
     outputs = c(probe_columns(), list(strict = "FP64")),
-    name = "probe", task = "conformance probe"
+    name = "probe", task = "conformance probe", int64 = "integer64"
   )
 }
 

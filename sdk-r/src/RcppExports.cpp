@@ -46,26 +46,28 @@ BEGIN_RCPP
 END_RCPP
 }
 // client_score
-SEXP client_score(SEXP client, const Rcpp::List& request, double timeout_ms);
-RcppExport SEXP _rendezvous_client_score(SEXP clientSEXP, SEXP requestSEXP, SEXP timeout_msSEXP) {
+SEXP client_score(SEXP client, const Rcpp::List& request, double timeout_ms, bool int64_as_numeric);
+RcppExport SEXP _rendezvous_client_score(SEXP clientSEXP, SEXP requestSEXP, SEXP timeout_msSEXP, SEXP int64_as_numericSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< SEXP >::type client(clientSEXP);
     Rcpp::traits::input_parameter< const Rcpp::List& >::type request(requestSEXP);
     Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
-    rcpp_result_gen = Rcpp::wrap(client_score(client, request, timeout_ms));
+    Rcpp::traits::input_parameter< bool >::type int64_as_numeric(int64_as_numericSEXP);
+    rcpp_result_gen = Rcpp::wrap(client_score(client, request, timeout_ms, int64_as_numeric));
     return rcpp_result_gen;
 END_RCPP
 }
 // client_stream
-SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms);
-RcppExport SEXP _rendezvous_client_stream(SEXP clientSEXP, SEXP requestsSEXP, SEXP timeout_msSEXP) {
+SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, bool int64_as_numeric);
+RcppExport SEXP _rendezvous_client_stream(SEXP clientSEXP, SEXP requestsSEXP, SEXP timeout_msSEXP, SEXP int64_as_numericSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< SEXP >::type client(clientSEXP);
     Rcpp::traits::input_parameter< const Rcpp::List& >::type requests(requestsSEXP);
     Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
-    rcpp_result_gen = Rcpp::wrap(client_stream(client, requests, timeout_ms));
+    Rcpp::traits::input_parameter< bool >::type int64_as_numeric(int64_as_numericSEXP);
+    rcpp_result_gen = Rcpp::wrap(client_stream(client, requests, timeout_ms, int64_as_numeric));
     return rcpp_result_gen;
 END_RCPP
 }
@@ -81,13 +83,14 @@ BEGIN_RCPP
 END_RCPP
 }
 // frame_decode
-SEXP frame_decode(SEXP raw, const Rcpp::List& inputs);
-RcppExport SEXP _rendezvous_frame_decode(SEXP rawSEXP, SEXP inputsSEXP) {
+SEXP frame_decode(SEXP raw, const Rcpp::List& inputs, bool int64_as_numeric);
+RcppExport SEXP _rendezvous_frame_decode(SEXP rawSEXP, SEXP inputsSEXP, SEXP int64_as_numericSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< SEXP >::type raw(rawSEXP);
     Rcpp::traits::input_parameter< const Rcpp::List& >::type inputs(inputsSEXP);
-    rcpp_result_gen = Rcpp::wrap(frame_decode(raw, inputs));
+    Rcpp::traits::input_parameter< bool >::type int64_as_numeric(int64_as_numericSEXP);
+    rcpp_result_gen = Rcpp::wrap(frame_decode(raw, inputs, int64_as_numeric));
     return rcpp_result_gen;
 END_RCPP
 }
@@ -382,10 +385,10 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_status_fault", (DL_FUNC) &_rendezvous_status_fault, 3},
     {"_rendezvous_client_make", (DL_FUNC) &_rendezvous_client_make, 2},
     {"_rendezvous_client_describe", (DL_FUNC) &_rendezvous_client_describe, 3},
-    {"_rendezvous_client_score", (DL_FUNC) &_rendezvous_client_score, 3},
-    {"_rendezvous_client_stream", (DL_FUNC) &_rendezvous_client_stream, 3},
+    {"_rendezvous_client_score", (DL_FUNC) &_rendezvous_client_score, 4},
+    {"_rendezvous_client_stream", (DL_FUNC) &_rendezvous_client_stream, 4},
     {"_rendezvous_frame_encode", (DL_FUNC) &_rendezvous_frame_encode, 2},
-    {"_rendezvous_frame_decode", (DL_FUNC) &_rendezvous_frame_decode, 2},
+    {"_rendezvous_frame_decode", (DL_FUNC) &_rendezvous_frame_decode, 3},
     {"_rendezvous_frame_check", (DL_FUNC) &_rendezvous_frame_check, 1},
     {"_rendezvous_frame_types", (DL_FUNC) &_rendezvous_frame_types, 1},
     {"_rendezvous_frame_join", (DL_FUNC) &_rendezvous_frame_join, 1},

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,8 +55,9 @@ std::vector<v1::Frame> split_frame(const v1::Frame& frame, const std::vector<int
 // Refuses (SIGNATURE_MISMATCH) a sound frame that has not exactly these columns; *what* names it in messages.
 void check_signature(const v1::Frame& frame, const Specs& specs, const std::string& what);
 
-// The declared columns of a frame in the declared order, the others left out; refuses what is not as declared.
-v1::Frame select_inputs(const v1::Frame& frame, const Specs& specs);
+// The declared columns of a frame in the declared order, the others left out; refuses what is not as declared. Columns
+// named in *any_number* may have any type of numbers.
+v1::Frame select_inputs(const v1::Frame& frame, const Specs& specs, const std::set<std::string>& any_number = {});
 
 // Where a serialized message has invalid UTF-8, for people; empty if that is not what is wrong with it.
 std::string diagnose_bad_utf8(const std::string& raw, const std::string& message_type, std::string* column);

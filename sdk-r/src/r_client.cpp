@@ -63,9 +63,9 @@ rv::v1::ScoreRequest request_of(const Rcpp::List& given) {
   return request;
 }
 
-SEXP table_of(const rv::v1::Frame& frame) {
+SEXP table_of(const rv::v1::Frame& frame, bool int64_as_numeric) {
   rv::check_frame(frame);
-  return rv::decode_frame(frame);
+  return rv::decode_frame(frame, rv::hints_of(Rcpp::List(), int64_as_numeric));
 }
 
 const char* status_name(int status) {
@@ -92,10 +92,10 @@ SEXP decision_list(const rv::v1::ScoreReply& reply) {
       Rcpp::_["reason"] = decision.reason(), Rcpp::_["arrivals"] = arrivals);
 }
 
-Rcpp::List scores_list(const rv::v1::ScoreReply& reply) {
+Rcpp::List scores_list(const rv::v1::ScoreReply& reply, bool int64_as_numeric) {
   Rcpp::List scores;
   for (const auto& score : reply.scores()) {
-    const Rcpp::Shield<SEXP> outputs(score.has_outputs() ? table_of(score.outputs()) : R_NilValue);
+    const Rcpp::Shield<SEXP> outputs(score.has_outputs() ? table_of(score.outputs(), int64_as_numeric) : R_NilValue);
     scores[score.model()] = Rcpp::List::create(
         Rcpp::_["version"] = score.version(), Rcpp::_["outputs"] = static_cast<SEXP>(outputs),
         Rcpp::_["error"] = score.has_error() ? static_cast<SEXP>(rv::fault_list(score.error())) : R_NilValue);
@@ -104,15 +104,15 @@ Rcpp::List scores_list(const rv::v1::ScoreReply& reply) {
 }
 
 // Outputs, or the error in their place, and what is known of them.
-Rcpp::List answer_list(const rv::v1::ScoreReply& reply) {
+Rcpp::List answer_list(const rv::v1::ScoreReply& reply, bool int64_as_numeric) {
   const Rcpp::Shield<SEXP> outputs(reply.has_error() ? static_cast<SEXP>(rv::fault_list(reply.error()))
-                                                     : table_of(reply.outputs()));
+                                                     : table_of(reply.outputs(), int64_as_numeric));
   return Rcpp::List::create(
       Rcpp::_["outputs"] = static_cast<SEXP>(outputs),
       Rcpp::_["facts"] = Rcpp::List::create(
           Rcpp::_["request_id"] = reply.request_id(), Rcpp::_["model"] = reply.model(),
           Rcpp::_["version"] = reply.version(), Rcpp::_["timing"] = rv::list_of(reply.timing()),
-          Rcpp::_["decision"] = decision_list(reply), Rcpp::_["scores"] = scores_list(reply),
+          Rcpp::_["decision"] = decision_list(reply), Rcpp::_["scores"] = scores_list(reply, int64_as_numeric),
           Rcpp::_["traceparent"] = reply.traceparent()));
 }
 
@@ -136,21 +136,22 @@ SEXP client_describe(SEXP client, const std::string& endpoint, double timeout_ms
 }
 
 // [[Rcpp::export(rng = false)]]
-SEXP client_score(SEXP client, const Rcpp::List& request, double timeout_ms) {
+SEXP client_score(SEXP client, const Rcpp::List& request, double timeout_ms, bool int64_as_numeric) {
   return called([&]() -> SEXP {
     return answer_list(
-        client_of(client).grpc.score(request_of(request), static_cast<int64_t>(timeout_ms), is_interrupted));
+        client_of(client).grpc.score(request_of(request), static_cast<int64_t>(timeout_ms), is_interrupted),
+        int64_as_numeric);
   });
 }
 
 // [[Rcpp::export(rng = false)]]
-SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms) {
+SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, bool int64_as_numeric) {
   return called([&]() -> SEXP {
     std::vector<rv::v1::ScoreRequest> messages;
     for (SEXP request : requests) messages.push_back(request_of(Rcpp::List(request)));
     Rcpp::List answers;
     for (const auto& reply : client_of(client).grpc.stream(messages, static_cast<int64_t>(timeout_ms), is_interrupted)) {
-      answers.push_back(answer_list(reply));
+      answers.push_back(answer_list(reply, int64_as_numeric));
     }
     return answers;
   });

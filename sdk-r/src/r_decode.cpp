@@ -191,7 +191,24 @@ SEXP decode_bytes(const Column& column) {
   return made;
 }
 
-SEXP decode_plain(const Column& column) {
+constexpr int64_t kMostExact = int64_t{1} << 53;
+
+// Whether each value is a double exactly, so that R's arithmetic, which does not know integer64, gets it right.
+bool is_exact(const Column& column) {
+  bool is_exact = true;
+  const bool is_signed = column.wire.type() == v1::DATA_TYPE_INT64;
+  column.each([&](int64_t, int64_t element, int64_t) {
+    const auto value = column.at<int64_t>(element);
+    is_exact &= value <= kMostExact && value >= (is_signed ? -kMostExact : 0);
+  });
+  return is_exact;
+}
+
+SEXP decode_plain(const Column& column, bool int64_as_numeric) {
+  const bool is_wide = column.wire.type() == v1::DATA_TYPE_INT64 || column.wire.type() == v1::DATA_TYPE_UINT64;
+  if (is_wide && int64_as_numeric && is_exact(column)) {
+    return decode_double(column, [&](int64_t i) { return static_cast<double>(column.at<int64_t>(i)); });
+  }
   switch (column.wire.type()) {
     case v1::DATA_TYPE_BOOL: return decode_bool(column);
     case v1::DATA_TYPE_UINT8: return decode_integer<uint8_t>(column);
@@ -252,8 +269,8 @@ void set_shape(const Column& column, SEXP values) {
 
 SEXP decode_column(const v1::Column& wire, int64_t rows, const Hints& hints) {
   const Column column(wire, rows);
-  const auto hint = hints.find(wire.name());
-  if (hint != hints.end() && wire.shape().empty()) {
+  const auto hint = hints.columns.find(wire.name());
+  if (hint != hints.columns.end() && wire.shape().empty()) {
     if (wire.type() == v1::DATA_TYPE_INT64 && hint->second.time != ColumnHint::Time::none) {
       return decode_time(column, hint->second.time);
     }
@@ -262,7 +279,7 @@ SEXP decode_column(const v1::Column& wire, int64_t rows, const Hints& hints) {
       return as_factor(texts, hint->second.levels, wire);
     }
   }
-  Rcpp::Shield<SEXP> values(decode_plain(column));
+  Rcpp::Shield<SEXP> values(decode_plain(column, hints.int64_as_numeric));
   set_shape(column, values);
   return values;
 }

@@ -41,11 +41,11 @@ SEXP frame_encode(SEXP table, const Rcpp::CharacterVector& types) {
 }
 
 // [[Rcpp::export(rng = false)]]
-SEXP frame_decode(SEXP raw, const Rcpp::List& inputs) {
+SEXP frame_decode(SEXP raw, const Rcpp::List& inputs, bool int64_as_numeric) {
   return rv::guarded([&]() -> SEXP {
     const auto frame = parsed(raw);
     rv::check_frame(frame);
-    return rv::decode_frame(frame, rv::hints_of(inputs));
+    return rv::decode_frame(frame, rv::hints_of(inputs, int64_as_numeric));
   });
 }
 

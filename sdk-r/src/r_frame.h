@@ -16,7 +16,13 @@ struct ColumnHint {
   enum class Time { none, date, posixct } time = Time::none;
   std::vector<std::string> levels;  // not empty: a factor with these levels
 };
-using Hints = std::map<std::string, ColumnHint>;
+
+struct Hints {
+  std::map<std::string, ColumnHint> columns;
+  std::set<std::string> any_number;  // columns that may have any type of numbers
+  // INT64 and UINT64 come as plain numbers where each value is one exactly; else, and without this, as integer64.
+  bool int64_as_numeric = false;
+};
 
 // A sound frame as a data.frame; throws Fault for what R cannot hold.
 SEXP decode_frame(const v1::Frame& frame, const Hints& hints = {});

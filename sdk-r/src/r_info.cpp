@@ -118,8 +118,9 @@ Rcpp::List list_of(const v1::ModelInfo& info) {
       Rcpp::_["description"] = info.description(), Rcpp::_["sdk"] = info.sdk());
 }
 
-Hints hints_of(const Rcpp::List& inputs) {
+Hints hints_of(const Rcpp::List& inputs, bool int64_as_numeric) {
   Hints hints;
+  hints.int64_as_numeric = int64_as_numeric;
   for (SEXP each : inputs) {
     const Rcpp::List column(each);
     ColumnHint hint;
@@ -129,7 +130,9 @@ Hints hints_of(const Rcpp::List& inputs) {
     if (column.containsElementNamed("levels") && !Rf_isNull(column["levels"])) {
       hint.levels = Rcpp::as<std::vector<std::string>>(column["levels"]);
     }
-    if (hint.time != ColumnHint::Time::none || !hint.levels.empty()) hints[text_in(column, "name")] = hint;
+    const std::string name = text_in(column, "name");
+    if (flag_in(column, "any_number")) hints.any_number.insert(name);
+    if (hint.time != ColumnHint::Time::none || !hint.levels.empty()) hints.columns[name] = hint;
   }
   return hints;
 }

@@ -37,7 +37,7 @@ RModel::RModel(Rcpp::Function evaluate, v1::Signature signature, Hints hints, in
 
 v1::Frame RModel::score(const v1::Frame& frame) {
   const bool is_declared = signature_.inputs_size() > 0;
-  const v1::Frame selected = is_declared ? select_inputs(frame, signature_.inputs()) : v1::Frame();
+  const v1::Frame selected = is_declared ? select_inputs(frame, signature_.inputs(), hints_.any_number) : v1::Frame();
   const Rcpp::Shield<SEXP> table(decode_frame(is_declared ? selected : frame, hints_));
   const Rcpp::Shield<SEXP> result(call(table));
   if (watch.is_abandoned) throw Abandoned();

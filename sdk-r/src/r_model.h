@@ -45,7 +45,7 @@ class RModel {
 // ModelInfo to and from R's lists; hints of its inputs.
 v1::ModelInfo info_of(const Rcpp::List& list);
 Rcpp::List list_of(const v1::ModelInfo& info);
-Hints hints_of(const Rcpp::List& inputs);
+Hints hints_of(const Rcpp::List& inputs, bool int64_as_numeric);
 
 // What R's wrappers turn into a condition.
 Rcpp::List fault_list(const v1::Error& error);

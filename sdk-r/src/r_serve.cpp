@@ -32,7 +32,7 @@ class Replica {
       : options_(std::move(options)),
         info_(info_of(info)),
         inbox_(options_.queue_capacity, options_.max_joined_rows),
-        model_(evaluate, info_.signature(), hints_of(info["inputs"]), options_.scoring_limit_us),
+        model_(evaluate, info_.signature(), hints_of(info["inputs"], Rcpp::as<bool>(info["int64_as_numeric"])), options_.scoring_limit_us),
         scorer_({options_.endpoint, options_.name, options_.version, options_.replica},
                 [this](const v1::Frame& frame) { return model_.score(frame); }, unix_us) {
     scorer_.on_failure = [this](const Fault& fault) { log_failure(fault); };

@@ -8,7 +8,7 @@ namespace {
 
 struct Box {
   Box(const Rcpp::List& info, const Rcpp::Function& evaluate, rv::Identity identity)
-      : model(evaluate, rv::info_of(info).signature(), rv::hints_of(info["inputs"]), 0),
+      : model(evaluate, rv::info_of(info).signature(), rv::hints_of(info["inputs"], Rcpp::as<bool>(info["int64_as_numeric"])), 0),
         scorer(
             std::move(identity), [this](const rv::v1::Frame& frame) { return model.score(frame); },
             [this] { return now_unix_us; }) {}
@@ -28,7 +28,7 @@ Rcpp::List item_list(const rv::v1::ItemScore& item) {
 Rcpp::List score_list(const rv::v1::ParcelScore& score) {
   Rcpp::List items;
   for (const auto& item : score.items()) items.push_back(item_list(item));
-  const Rcpp::Shield<SEXP> outputs(score.has_outputs() ? rv::decode_frame(score.outputs()) : R_NilValue);
+  const Rcpp::Shield<SEXP> outputs(score.has_outputs() ? rv::decode_frame(score.outputs(), rv::hints_of(Rcpp::List(), true)) : R_NilValue);
   return Rcpp::List::create(
       Rcpp::_["parcel_id"] = score.parcel_id(), Rcpp::_["endpoint"] = score.endpoint(),
       Rcpp::_["model"] = score.model(), Rcpp::_["version"] = score.version(), Rcpp::_["replica"] = score.replica(),

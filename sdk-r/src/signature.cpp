@@ -74,9 +74,10 @@ void check_finite(const std::string& what, const v1::Column& column) {
   }
 }
 
-void check_column(const std::string& what, const v1::Column& column, const v1::ColumnSpec& spec) {
+void check_column(const std::string& what, const v1::Column& column, const v1::ColumnSpec& spec,
+                  bool is_any_number = false) {
   const std::string& name = column.name();
-  if (column.type() != spec.type()) {
+  if (column.type() != spec.type() && !(is_any_number && width_of(column.type()) > 0)) {
     refuse(what, name, "has another type", type_name(spec.type()), type_name(column.type()));
   }
   const std::vector<int64_t> shape(spec.shape().begin(), spec.shape().end());
@@ -90,7 +91,7 @@ void check_column(const std::string& what, const v1::Column& column, const v1::C
                     ": missing values are not allowed here",
                 {{"what", what}, {"column", shown_name(name)}, {"row", row}});
   }
-  if (is_float(spec.type()) && !spec.allow_nan()) check_finite(what, column);
+  if (is_float(column.type()) && !spec.allow_nan()) check_finite(what, column);
 }
 }  // namespace
 
@@ -110,7 +111,7 @@ void check_signature(const v1::Frame& frame, const Specs& specs, const std::stri
   }
 }
 
-v1::Frame select_inputs(const v1::Frame& frame, const Specs& specs) {
+v1::Frame select_inputs(const v1::Frame& frame, const Specs& specs, const std::set<std::string>& any_number) {
   std::unordered_map<std::string, const v1::Column*> by_name;
   for (const auto& column : frame.columns()) by_name[column.name()] = &column;
   v1::Frame selected;
@@ -118,7 +119,7 @@ v1::Frame select_inputs(const v1::Frame& frame, const Specs& specs) {
   for (const auto& spec : specs) {
     const auto column = by_name.find(spec.name());
     if (column == by_name.end()) refuse_absent("input of the model", spec, frame);
-    check_column("input of the model", *column->second, spec);
+    check_column("input of the model", *column->second, spec, any_number.count(spec.name()) > 0);
     *selected.add_columns() = *column->second;
   }
   return selected;

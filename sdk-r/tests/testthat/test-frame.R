@@ -41,6 +41,14 @@ test_that("moments are sent as microseconds since 1970 UTC, and come back where 
   expect_identical(as.character(round_trip(local)), "1719849600000000")
 })
 
+test_that("INT64 comes as a number where it is one exactly, if asked for", {
+  wide <- bit64::as.integer64(c("9007199254740992", NA, "-9007199254740992"))
+  expect_identical(rdv_decode(rdv_encode(list(x = wide)), int64 = "numeric")$x, c(2^53, NA, -2^53))
+  wider <- wide + 1L
+  expect_identical(rdv_decode(rdv_encode(list(x = wider)), int64 = "numeric")$x, wider)
+  expect_identical(rdv_postbox(function(df) list(y = exp(df$x)))$score(list(x = bit64::as.integer64(1:2)))$y, exp(1:2))
+})
+
 test_that("raw vectors are UINT8, or BYTES where asked for", {
   expect_identical(round_trip(as.raw(c(0, 255))), c(0L, 255L))
   expect_identical(round_trip(as.raw(c(0, 255)), c(x = "BYTES")), list(as.raw(0), as.raw(255)))
