@@ -126,7 +126,6 @@ public final class Frame {
 
     /**
      * A column of type FP64.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -137,7 +136,6 @@ public final class Frame {
 
     /**
      * A column of type FP32.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -148,7 +146,6 @@ public final class Frame {
 
     /**
      * A column of type FP16.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -159,7 +156,6 @@ public final class Frame {
 
     /**
      * A column of type INT64.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -170,7 +166,6 @@ public final class Frame {
 
     /**
      * A column of type UINT64.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -181,7 +176,6 @@ public final class Frame {
 
     /**
      * A column of type INT32.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -192,7 +186,6 @@ public final class Frame {
 
     /**
      * A column of type UINT32.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -203,7 +196,6 @@ public final class Frame {
 
     /**
      * A column of type INT16.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -214,7 +206,6 @@ public final class Frame {
 
     /**
      * A column of type UINT16.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -225,7 +216,6 @@ public final class Frame {
 
     /**
      * A column of type INT8.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -236,7 +226,6 @@ public final class Frame {
 
     /**
      * A column of type UINT8.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -247,7 +236,6 @@ public final class Frame {
 
     /**
      * A column of type BOOL.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -258,7 +246,6 @@ public final class Frame {
 
     /**
      * A column of type STRING.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -269,7 +256,6 @@ public final class Frame {
 
     /**
      * A column of type BYTES.
-     *
      * @param name its name
      * @return the column
      * @throws SignatureMismatchException there is none of this name, or it has another type
@@ -363,12 +349,6 @@ public final class Frame {
         return proto;
     }
 
-    /**
-     * Whether two frames hold the same columns and bytes.
-     *
-     * @param other any object
-     * @return true for a frame of an equal message
-     */
     @Override
     public boolean equals(Object other) {
         return other instanceof Frame frame && proto.equals(frame.proto);
@@ -379,11 +359,6 @@ public final class Frame {
         return proto.hashCode();
     }
 
-    /**
-     * Rows and columns, for people.
-     *
-     * @return for instance {@code Frame of 2 rows: amount FP64, purpose STRING}
-     */
     @Override
     public String toString() {
         List<String> columns = new ArrayList<>(views.length);

@@ -39,7 +39,7 @@ public final class ModelServer implements AutoCloseable {
     }
 
     private static final Logger LOG = LoggerFactory.getLogger(ModelServer.class);
-    private static final Duration DRAIN_LIMIT = Duration.ofMillis(8500);
+    private static final Duration DRAIN_LIMIT = Duration.ofMillis(8000);
 
     private final ServeOptions options;
     private final Replica replica;
@@ -106,7 +106,7 @@ public final class ModelServer implements AutoCloseable {
      * <p>When both doors are open it prints one line on standard output:
      * {@code ready: model NAME:VERSION of endpoint ENDPOINT, replica REPLICA, grpc HOST:PORT}.
      *
-     * @throws UnavailableException the gRPC port is taken, or the model was still scoring 8.5 s after the signal
+     * @throws UnavailableException the gRPC port is taken, or the model was still scoring 8 s after the signal
      * @throws ModelFailedException the model's {@code setup} failed
      */
     public void run() {
@@ -143,10 +143,20 @@ public final class ModelServer implements AutoCloseable {
             return true;
         } catch (TimeoutException | ExecutionException error) {
             LOG.error("not closed within {} ms", limit.toMillis(), error);
+            abort();
             return false;
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
             return false;
+        }
+    }
+
+    /** Ends what would keep the process from ending. */
+    private void abort() {
+        try {
+            replica.abort();
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
         }
     }
 

@@ -242,7 +242,10 @@ final class PostboxReader {
         try {
             String subject = Names.scoreSubject(options.endpoint(), options.name(), request.getRouter());
             connection.publish(subject, score.toByteArray());
-        } catch (IllegalStateException | IllegalArgumentException | InvalidRequestException error) {
+        } catch (IllegalStateException error) {
+            parcel.publishedIn = Waiting.NOT_PUBLISHED;
+            LOG.warn("score of parcel {} not published, it comes again: {}", request.getParcelId(), error.getMessage());
+        } catch (IllegalArgumentException | InvalidRequestException error) {
             // The router is told nothing; it answers by its policy. A redelivery would end the same way.
             LOG.error("score of parcel {} not published: {}", request.getParcelId(), error.getMessage());
         }

@@ -36,7 +36,7 @@ public final class Replica {
     private final ScheduledExecutorService timer = threads("rendezvous-timer", 1);
     private final ScheduledExecutorService upkeep = threads("rendezvous-upkeep", 3);
     private GrpcDoor grpc;
-    private Connection connection;
+    private volatile Connection connection;
     private volatile PostboxReader reader;
     private volatile Registration registration;
 
@@ -111,6 +111,19 @@ public final class Replica {
         thread.stop();
         timer.shutdownNow();
         upkeep.shutdownNow();
+    }
+
+    /**
+     * Closes the connection without waiting for the model, whose thread is left behind.
+     *
+     * @throws InterruptedException the thread was interrupted
+     */
+    public void abort() throws InterruptedException {
+        timer.shutdownNow();
+        upkeep.shutdownNow();
+        if (connection != null) {
+            connection.close();
+        }
     }
 
     private ModelInfo setUp() throws Exception {

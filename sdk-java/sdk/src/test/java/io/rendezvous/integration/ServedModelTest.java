@@ -301,6 +301,38 @@ class ServedModelTest {
         }
     }
 
+    /** A model that never comes back does not keep its process from ending. */
+    @Test
+    void endsBesideHangingModels() throws Exception {
+        CountDownLatch over = new CountDownLatch(1);
+        CountDownLatch begun = new CountDownLatch(1);
+        Model hanging = inputs -> {
+            begun.countDown();
+            while (over.getCount() > 0) {
+                Thread.onSpinWait();
+            }
+            return ECHO.score(inputs);
+        };
+        ModelServer server = ModelServer.builder(hanging)
+                .endpoint("e")
+                .name("m")
+                .nats(nats.url())
+                .build()
+                .start();
+        put(parcel(1));
+        assertTrue(begun.await(10, TimeUnit.SECONDS));
+        long started = System.nanoTime();
+        server.close();
+        long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - started);
+        over.countDown();
+        assertTrue(tookMs < 9000, "closed after " + tookMs + " ms");
+        List<String> left = Thread.getAllStackTraces().keySet().stream()
+                .filter(thread -> !thread.isDaemon() && thread.getName().contains(server.replica()))
+                .map(Thread::getName)
+                .toList();
+        assertEquals(List.of(), left);
+    }
+
     /** The model and its replica are registered, and what the replica has done is told. */
     @Test
     void registers() throws Exception {
