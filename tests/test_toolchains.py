@@ -83,6 +83,7 @@ def test_a_build_without_its_outputs_has_failed(tree: Path) -> None:
             "sh of unknown version is too old: 1 or newer is needed",
         ),
         ([Tool(command=["sh", "-c", "echo v22.1"], least=(18,))], None),
+        ([Tool(command=["printf", "\\033[1mApache 3.8.7\\033[m"], least=(3, 6))], None),
     ],
 )
 def test_what_is_missing_is_named(tools: Sequence[Tool], gap: str | None) -> None:

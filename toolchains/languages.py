@@ -124,7 +124,11 @@ LANGUAGES: dict[str, Language] = {
         _any_language(
             "node",
             "TypeScript",
-            tools=[Tool(command=["node", "--version"], least=(18,)), Tool(command=["npm", "--version"])],
+            tools=[
+                Tool(command=["node", "--version"], least=(18,)),
+                Tool(command=["npm", "--version"]),
+                Tool(command=["protoc", "--version"]),
+            ],
             packages=["nodejs", "npm", "protobuf-compiler"],
         ),
         _any_language(
@@ -138,8 +142,6 @@ LANGUAGES: dict[str, Language] = {
             ],
             packages=[
                 "g++",
-                "make",
-                "cmake",
                 "pkg-config",
                 "libgrpc++-dev",
                 "libprotobuf-dev",
@@ -151,10 +153,12 @@ LANGUAGES: dict[str, Language] = {
             "rust",
             "Rust",
             tools=[
-                Tool(command=["cargo", "--version"], least=(1, 80), otherwise="install Rust 1.80 or newer with rustup"),
+                Tool(
+                    command=["cargo", "--version"], least=(1, 88), otherwise="where that is older: Rust 1.88 by rustup"
+                ),
                 Tool(command=["protoc", "--version"]),
             ],
-            packages=["cargo", "protobuf-compiler"],
+            packages=["rustc-web", "cargo-web", "protobuf-compiler"],
         ),
     )
 }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from toolchains.languages import Language, Tool
 
 _VERSION = re.compile(r"(\d+(?:\.\d+)+|\d+)")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _APT_TIMEOUT_S = 900.0
 
 
@@ -55,7 +56,7 @@ def _gap(tool: Tool) -> str:
     if not tool.least:
         return ""
     said = subprocess.run(list(tool.command), capture_output=True, text=True, check=False)
-    found = _VERSION.search(said.stdout + said.stderr)
+    found = _VERSION.search(_COLOURS.sub("", said.stdout + said.stderr))
     version = tuple(int(part) for part in found[1].split(".")) if found else ()
     if version >= tool.least:
         return ""
