@@ -21,7 +21,7 @@ mkdir -p "$build/rendezvous"
 
 if [ $# -gt 0 ]; then
   mkdir -p "$1"
-  set -- "--library=$1"
+  set -- "--library=$(cd "$1" && pwd)"
 fi
 cd "$build"
 MAKEFLAGS="${MAKEFLAGS:--j2}" R CMD INSTALL --no-test-load "$@" rendezvous
