@@ -10,9 +10,10 @@ from rendezvous_proto.signatures import check_signature
 from rendezvous_router.project import load_project, load_spec
 from rendezvous_sdk import ErrorCode, as_model, testing
 
-from examples.credit import card, scorecard
+from examples.credit import card, elsewhere, scorecard
 from examples.credit.applicants import split_applicants
 from examples.credit.boosted import Boosted
+from examples.credit.elsewhere import ELSEWHERE
 from examples.credit.stack import HERE
 from examples.credit.standing import Record, Scored, Standing, sum_up
 from examples.credit.train import train
@@ -59,12 +60,26 @@ def test_specification_takes_exactly_the_columns_of_the_data() -> None:
 
 
 def test_project_runs_the_models_of_the_endpoint() -> None:
-    """Each model of the specification is run by the project file, under its name."""
+    """Each model of the specification is run by the project file; its program exists."""
     spec, project = load_spec(HERE / "credit.yaml"), load_project(HERE / "rendezvous.yaml")
     assert set(project.models) == set(spec.models)
     for name, model in project.models.items():
-        assert model.arguments[-2:] == ["--name", name]
+        if name in ELSEWHERE:
+            assert (HERE / model.arguments[1]).is_file()
+        else:
+            assert model.arguments[-2:] == ["--name", name]
     assert as_model(Boosted).name == "boosted"
+
+
+def test_python_stands_in_where_a_language_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint keeps its four models, and what was left out is said with the way to get it."""
+    monkeypatch.setattr(elsewhere, "is_built", lambda language: language.name != "java")
+    models = elsewhere.read_project()["models"]
+    assert models["logit"]["run"] == "Rscript logit.R serve"
+    assert models["forest"]["run"].startswith("rendezvous-model serve examples.credit.forest:Forest")
+    [line] = elsewhere.describe_left_out()
+    assert "forest is served by Python instead of Java" in line
+    assert "apt-get install openjdk-17-jdk-headless maven" in line
 
 
 def test_model_says_what_it_was_trained_on() -> None:
