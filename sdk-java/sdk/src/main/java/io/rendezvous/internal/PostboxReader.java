@@ -11,6 +11,7 @@ import io.rendezvous.ServeOptions;
 import io.rendezvous.v1.Parcel;
 import io.rendezvous.v1.ParcelScore;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -26,6 +27,8 @@ import org.slf4j.LoggerFactory;
  */
 final class PostboxReader {
     private static final Logger LOG = LoggerFactory.getLogger(PostboxReader.class);
+    private static final Duration EARLIER_SCORES = Duration.ofMillis(500);
+    private static final Duration LAST_SCORES = Duration.ofSeconds(2);
     private static final long CLOCK_REFRESH_MS = 30_000;
     private static final long CLOCK_RETRY_MS = 1000;
 
@@ -74,12 +77,14 @@ final class PostboxReader {
     }
 
     void onReconnected() {
+        settlement.onReconnected();
         pull.onReconnected();
     }
 
     /** Looks after liveness and in-progress signals; called by a timer several times in an ack_wait. */
     void tick() {
         pull.check();
+        settlement.check();
         if (connection.getStatus() == Connection.Status.CONNECTED) {
             signalProgress();
         }
@@ -99,7 +104,8 @@ final class PostboxReader {
                 lock.wait();
             }
         }
-        settlement.stop();
+        settlement.await(LAST_SCORES);
+        settlement.close();
     }
 
     private Void ensure() throws IOException, JetStreamApiException {
@@ -229,7 +235,7 @@ final class PostboxReader {
     /** A parcel that came again may end this process: what was answered before must have left by then. */
     private void settleEarlier() {
         try {
-            settlement.await();
+            settlement.await(EARLIER_SCORES);
         } catch (InterruptedException error) {
             LOG.debug("interrupted before a parcel that came again");
         }

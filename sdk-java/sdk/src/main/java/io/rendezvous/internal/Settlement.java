@@ -1,20 +1,24 @@
 package io.rendezvous.internal;
 
 import io.nats.client.Connection;
+import io.nats.client.Dispatcher;
+import io.nats.client.Message;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeoutException;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Acknowledges parcels whose scores were published, after the server has confirmed that it has them (P23).
  *
- * <p>A thread of its own asks the server once for all that were published meanwhile, so that the model's thread never
+ * <p>The server handles what one connection sends in order. So a small message to this process itself, sent after the
+ * scores, tells by its return that they have arrived; one is sent for all that were published meanwhile, and nobody
  * waits for it. Where the connection was lost between, a score may be lost with it: then the parcel is not
- * acknowledged, comes again and is scored again.
+ * acknowledged, comes again and is scored again. (jnats' own {@code flush} waits, and for up to its whole timeout
+ * after a reconnection, because its pongs may be one behind.) Thread-safe.
  */
 final class Settlement {
     static final byte[] ACK = "+ACK".getBytes(StandardCharsets.US_ASCII);
@@ -23,18 +27,21 @@ final class Settlement {
     static final byte[] TERMINATE = "+TERM".getBytes(StandardCharsets.US_ASCII);
 
     private static final Logger LOG = LoggerFactory.getLogger(Settlement.class);
-    private static final Duration FLUSH_TIMEOUT = Duration.ofSeconds(2);
+    private static final long OVERDUE_NS = TimeUnit.SECONDS.toNanos(1);
 
     private final Connection connection;
-    private final Thread thread = new Thread(this::work, "rendezvous-settlement");
+    private final Dispatcher dispatcher;
+    private final String inbox;
     private List<Waiting> published = new ArrayList<>();
     private List<Waiting> settling = List.of();
-    private boolean stopping;
+    private long marker;
+    private long markedNs;
 
     Settlement(Connection connection) {
         this.connection = connection;
-        thread.setDaemon(true);
-        thread.start();
+        this.inbox = connection.createInbox();
+        this.dispatcher = connection.createDispatcher();
+        dispatcher.subscribe(inbox, this::confirmed);
     }
 
     /** Which life of the connection this is; a reconnection begins another one. */
@@ -45,7 +52,7 @@ final class Settlement {
     /** Takes parcels whose scores were just published. */
     synchronized void add(List<Waiting> parcels) {
         published.addAll(parcels);
-        notifyAll();
+        mark();
     }
 
     /** Returns the parcels that are not acknowledged yet. */
@@ -55,60 +62,68 @@ final class Settlement {
         return all;
     }
 
-    /** Waits until everything taken was acknowledged or given up. */
-    synchronized void await() throws InterruptedException {
+    /** Waits until everything taken was acknowledged or given up, no longer than a time. */
+    synchronized void await(Duration most) throws InterruptedException {
+        long deadline = System.nanoTime() + most.toNanos();
         while (!published.isEmpty() || !settling.isEmpty()) {
-            wait();
-        }
-    }
-
-    /** Settles what was taken, then ends. */
-    void stop() throws InterruptedException {
-        synchronized (this) {
-            stopping = true;
-            notifyAll();
-        }
-        thread.join();
-    }
-
-    private void work() {
-        try {
-            while (next()) {
-                settle(settling);
-                finish();
+            long leftMs = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
+            if (leftMs <= 0) {
+                LOG.debug("{} scores not confirmed yet", settling.size() + published.size());
+                return;
             }
-        } catch (InterruptedException error) {
-            LOG.debug("interrupted; what is not acknowledged comes again");
+            wait(leftMs);
         }
     }
 
-    private synchronized boolean next() throws InterruptedException {
-        while (published.isEmpty() && !stopping) {
-            wait();
+    /** What was on its way when the connection was lost is not waited for. */
+    synchronized void onReconnected() {
+        settle();
+    }
+
+    /** Looks for a confirmation that does not come; called by a timer. */
+    synchronized void check() {
+        if (!settling.isEmpty() && System.nanoTime() - markedNs > OVERDUE_NS) {
+            // On a connection that lives on, the acknowledgement cannot overtake the score all the same.
+            LOG.debug("{} scores not confirmed in time", settling.size());
+            settle();
+        }
+    }
+
+    /** Ends the subscription. */
+    void close() {
+        connection.closeDispatcher(dispatcher);
+    }
+
+    private synchronized void confirmed(Message message) {
+        if (new String(message.getData(), StandardCharsets.US_ASCII).equals(String.valueOf(marker))) {
+            settle();
+        }
+    }
+
+    private void mark() {
+        if (!settling.isEmpty() || published.isEmpty()) {
+            return;
         }
         settling = published;
         published = new ArrayList<>();
-        return !settling.isEmpty();
+        marker++;
+        markedNs = System.nanoTime();
+        send(connection, inbox, String.valueOf(marker).getBytes(StandardCharsets.US_ASCII));
     }
 
-    private synchronized void finish() {
-        settling = List.of();
-        notifyAll();
-    }
-
-    private void settle(List<Waiting> parcels) throws InterruptedException {
-        try {
-            connection.flush(FLUSH_TIMEOUT);
-        } catch (TimeoutException | IllegalStateException error) {
-            LOG.debug("{} scores not confirmed, their parcels come again: {}", parcels.size(), error.toString());
-            return;
-        }
+    /** Acknowledges what was published in this life of the connection; the rest comes again. */
+    private void settle() {
         long epoch = epoch();
-        for (Waiting parcel : parcels) {
-            if (parcel.publishedIn == epoch) {
-                send(connection, parcel.reply, ACK);
+        if (connection.getStatus() == Connection.Status.CONNECTED) {
+            for (Waiting parcel : settling) {
+                if (parcel.publishedIn == epoch) {
+                    send(connection, parcel.reply, ACK);
+                }
             }
         }
+        settling = List.of();
+        mark();
+        notifyAll();
     }
 
     /** Sends an acknowledgement; when it cannot be sent, the parcel comes again and is scored again. */
