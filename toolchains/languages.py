@@ -76,7 +76,7 @@ LANGUAGES: dict[str, Language] = {
             outputs=["sdk-java/probe/target/rendezvous-probe.jar", "examples/credit/java/target/credit-forest.jar"],
             build=["toolchains/build_java.sh"],
             is_cached=False,  # a build also installs into Maven's local repository, which all clones share
-            test=["mvn", "-q", "-B", "-ntp", "-f", "sdk-java/pom.xml", "verify"],
+            test=["mvn", "-q", "-B", "-ntp", "-f", "sdk-java/pom.xml", "-P", "examples", "verify"],
         ),
         Language(
             name="r",
