@@ -24,4 +24,4 @@ if [ $# -gt 0 ]; then
   set -- "--library=$(cd "$1" && pwd)"
 fi
 cd "$build"
-MAKEFLAGS="${MAKEFLAGS:--j2}" R CMD INSTALL --no-test-load "$@" rendezvous
+MAKEFLAGS="${MAKEFLAGS:--j2}" R CMD INSTALL --strip --no-test-load "$@" rendezvous

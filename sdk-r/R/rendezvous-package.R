@@ -5,6 +5,7 @@
 #'
 #' @keywords internal
 #' @useDynLib rendezvous, .registration = TRUE
+#' @importFrom R6 R6Class
 #' @importFrom Rcpp evalCpp
 #' @importFrom bit64 as.integer64
 "_PACKAGE"

@@ -35,7 +35,7 @@ rdv_postbox <- function(model, endpoint = "test", name = NULL, version = "1") {
 
 start_unix_us <- 1700000000000000
 
-Postbox <- R6::R6Class("rdv_postbox",
+Postbox <- R6Class("rdv_postbox",
   cloneable = FALSE,
   public = list(
     initialize = function(model, endpoint, name, version) {

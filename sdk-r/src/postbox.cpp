@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kFirstPauseMs = 100;
 constexpr int64_t kLastPauseMs = 2000;
 constexpr int64_t kRepeatLogUs = 15'000'000;
+constexpr int64_t kPatienceUs = 500'000;  // before the first word about waiting
 constexpr int64_t kClockRefreshUs = 30'000'000;
 constexpr int64_t kFlushTimeoutMs = 1000;
 constexpr int64_t kLastFlushTimeoutMs = 2000;
@@ -85,7 +86,7 @@ void Postbox::run() {
 
 // Waits until the consumer, the clock and the registration are there; false: it is time to stop.
 bool Postbox::open() {
-  int64_t pause_ms = kFirstPauseMs, logged_us = monotonic_us() - kRepeatLogUs;
+  int64_t pause_ms = kFirstPauseMs, logged_us = monotonic_us() - kRepeatLogUs + kPatienceUs;
   while (!stop_) {
     try {
       consumer_.ensure();
@@ -93,9 +94,11 @@ bool Postbox::open() {
       registration_.register_model();
       return true;
     } catch (const NatsError& error) {
-      if (monotonic_us() - logged_us >= kRepeatLogUs && link_.is_connected()) {
+      if (monotonic_us() - logged_us >= kRepeatLogUs) {
         logged_us = monotonic_us();
-        log(Level::warning, "waiting for stream " + consumer_.stream + " (" + consumer_.reason(error) + ")");
+        log(Level::warning, link_.is_connected()
+                                ? "waiting for stream " + consumer_.stream + " (" + consumer_.reason(error) + ")"
+                                : "waiting for NATS at " + redact(options_.nats));
       }
     }
     if (!sleep(pause_ms)) return false;

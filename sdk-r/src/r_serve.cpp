@@ -1,7 +1,5 @@
 // One served model in one process. R's thread waits for work and does it; everything else happens in library threads.
 
-#include <unistd.h>
-
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -175,7 +173,7 @@ class Replica {
     }
     if (draining_us > kDrainLimitUs && since) {
       log(Level::error, "the model's code cannot be interrupted: this process ends without it");
-      _exit(1);
+      Signals::end_process();
     }
   }
 

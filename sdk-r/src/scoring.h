@@ -53,7 +53,7 @@ class ParcelScorer {
   // Largest serialized score; a larger one is answered with TOO_LARGE for each request.
   int64_t max_bytes = kMaxParcelBytes;
   // Most rows of one table.
-  int64_t max_rows = 10'000'000;
+  int64_t max_rows = 1'000'000;
   OnFailure on_failure = [](const Fault&) {};
 
   // One score for each delivery, in order. Whatever goes wrong is in it; nothing is thrown.

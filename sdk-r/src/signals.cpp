@@ -38,6 +38,11 @@ void on_signal(int number) {
 }
 }  // namespace
 
+void Signals::end_process() {
+  signal(SIGTERM, SIG_DFL);
+  kill(getpid(), SIGTERM);
+}
+
 Signals::Signals() {
   stop = false;
   is_for_r = false;

@@ -20,6 +20,8 @@ class Signals {
 
   // Interrupts what R is doing, as Ctrl-C does; from any thread.
   void interrupt_r() const;
+  // Ends this process as an unhandled SIGTERM would; from any thread.
+  static void end_process();
   // Forgets an interrupt that came too late to hit what it was meant for. R's thread.
   static void forget_interrupt();
 };

@@ -47,6 +47,8 @@ test_that("a model serves its postbox and gRPC, survives errors, hangs and its b
   expect_identical(exit_status(site$model, 9), 0L)
   start_model(site, double_code)
   expect_identical(score_of(site, second)$outputs$y, 16)
+  consumer <- wire_request(site$wire, "$JS.API.CONSUMER.INFO.RV_e.double__1", raw(), 2000)
+  expect_match(consumer, '"ack_wait":1000000000,"max_deliver":5,', fixed = TRUE)
   expect_identical(grep("ERROR", strsplit(printed(site$model, "err"), "\n")[[1]], value = TRUE), character())
 })
 
