@@ -109,7 +109,7 @@ LANGUAGES: dict[str, Language] = {
             ],
             sources=["proto/rendezvous", "sdk-r"],
             outputs=[".tools/r-library/rendezvous"],
-            build=["bash", "-c", 'mkdir -p .tools/r-library && sdk-r/install.sh "$PWD/.tools/r-library"'],
+            build=["sdk-r/install.sh", ".tools/r-library"],
             test=["sdk-r/test.sh"],
             environment={"R_LIBS": str(R_LIBRARY)},
         ),

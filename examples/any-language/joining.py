@@ -8,9 +8,8 @@ from typing import Any
 
 import yaml
 from rendezvous_router.nats_server import find_free_port
-from rendezvous_router.project import STATE_FOLDER
 
-from examples.credit.stack import Stack, StackError
+from examples.credit.stack import Stack
 from toolchains.building import is_built
 from toolchains.languages import LANGUAGES, R_LIBRARY
 from toolchains.tools import find_gaps, how_to_get
@@ -51,16 +50,6 @@ class PolyglotStack(Stack):
             "endpoints": [str(HERE / "scorecard.yaml")],
             "models": {name: _model_run(name) for name in languages},
         }
-
-    def wait_until_ready(self) -> dict[str, int]:
-        """As in `Stack`; the error also has the last words of each model that is not ready."""
-        try:
-            return super().wait_until_ready()
-        except StackError as error:
-            logs = Path(self._folder.name, STATE_FOLDER, "logs").glob("model-*.log")
-            ends = {log.stem: log.read_text(errors="replace").splitlines()[-3:] for log in sorted(logs)}
-            words = [f"{name}: {line}" for name, lines in ends.items() for line in lines if "ready: " not in line]
-            raise StackError("\n".join([str(error), *words])) from error
 
 
 def _model_run(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import psutil
 import yaml
 from rendezvous_router.nats_server import find_free_port
+from rendezvous_router.project import STATE_FOLDER
 
 from examples.credit.elsewhere import HERE, read_project
 
@@ -95,7 +96,9 @@ class Stack:
                 self.address, self.nats_url = said["grpc"], said["nats"]
                 unready = [model["name"] for model in said["models"] if not model["ready"]]
                 if unready:
-                    raise StackError(f"not ready: {', '.join(unready)}; the end of the log:\n{self._last_lines()}")
+                    raise StackError(
+                        f"not ready: {', '.join(unready)}; what they said last:\n{self._last_words(unready)}"
+                    )
                 self.doors = {model["name"]: model["replicas"][0]["grpc"] for model in said["models"]}
                 return {model["name"]: model["replicas"][0]["pid"] for model in said["models"]}
             if self._up is None or self._up.poll() is not None:
@@ -150,6 +153,14 @@ class Stack:
         path = Path(self._folder.name) / "rendezvous.yaml"
         path.write_text(yaml.safe_dump(project))
         return path
+
+    def _last_words(self, models: list[str]) -> str:
+        logs = Path(self._folder.name, STATE_FOLDER, "logs")
+        ends = {log: log.read_text(errors="replace").splitlines()[-3:] for log in sorted(logs.glob("model-*.log"))}
+        said = {
+            log: lines for log, lines in ends.items() if any(log.stem.startswith(f"model-{each}") for each in models)
+        }
+        return "\n".join(line for log, lines in said.items() for line in (f"{log.stem}:", *lines))
 
     def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])
