@@ -66,6 +66,10 @@ class ParcelQueue:
         """Is told that a parcel is done with."""
         self._losses.pop(parcel.delivery.sequence, None)
 
+    def note_unheard(self, parcel: WaitingParcel) -> None:
+        """Is told that a parcel was scored, but its score could not leave: it comes again, and is not suspect."""
+        self._remember(parcel, 0)
+
     def take(self, *, is_idle: bool, open_s: float) -> list[WaitingParcel]:
         """Takes the parcels of the next table; none if none may go now.
 

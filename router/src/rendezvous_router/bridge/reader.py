@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _CLOCK_REFRESH_S = 30.0
 _CLOCK_RETRY_S = 1.0
 _MAX_PAYLOAD_SHARE = 0.95
+_NEVER_PUBLISHED = (InvalidRequestError, errors.MaxPayloadError, errors.BadSubjectError)
 
 
 class BridgeReader:
@@ -157,9 +158,11 @@ class BridgeReader:
             await self._hand_back(batch, error)
         else:
             for parcel, (score, payload) in zip(batch, replies, strict=True):
-                await self._answer(parcel, payload)
-                self._queue.note_answered(parcel)
-                self._count(score, parcel.delivery)
+                if await self._answer(parcel, payload):
+                    self._queue.note_answered(parcel)
+                    self._count(score, parcel.delivery)
+                else:
+                    self._queue.note_unheard(parcel)
         await self._release(batch)
 
     async def _release(self, batch: Sequence[WaitingParcel]) -> None:
@@ -183,17 +186,27 @@ class BridgeReader:
             else:
                 await _settle(parcel.msg.nak)
 
-    async def _answer(self, waiting: WaitingParcel, payload: bytes) -> None:
-        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited."""
+    async def _answer(self, waiting: WaitingParcel, payload: bytes) -> bool:
+        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited.
+
+        Returns:
+            Whether the parcel is done with. If not, it comes again after `ack_wait`: nobody has its score.
+        """
         parcel = waiting.delivery.parcel
-        if parcel.items:
-            try:
-                subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
-                await self._nc.publish(subject, payload)
-            except (errors.Error, InvalidRequestError) as error:
-                # The router is told nothing; it answers by its policy. A redelivery would end the same way.
-                _log.error("score of parcel %s not published: %s", parcel.parcel_id, error)
-        await _settle(waiting.msg.ack if parcel.items else waiting.msg.term)
+        if not parcel.items:
+            await _settle(waiting.msg.term)
+            return True
+        try:
+            subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
+            await self._nc.publish(subject, payload)
+        except _NEVER_PUBLISHED as error:
+            # The router is told nothing; it answers by its policy. A redelivery would end the same way.
+            _log.error("score of parcel %s can never be published: %s", parcel.parcel_id, error)
+        except errors.Error as error:
+            _log.warning("score of parcel %s not published, it is scored again: %r", parcel.parcel_id, error)
+            return False
+        await _settle(waiting.msg.ack)
+        return True
 
     def _delivery_of(self, msg: Msg) -> Delivery:
         received = unix_us()
