@@ -184,8 +184,8 @@ class PostboxReader:
         replies = await self._replies(deliveries)
         took_s = time.monotonic() - started
         for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
-            await self._answer(waiting, delivery, payload)
-            self._count(score, delivery)
+            if await self._answer(waiting, delivery, payload):
+                self._count(score, delivery)
         if self._pull is not None:
             self._pull.credit = next_credit(self._pull.credit, self._options.credit, deliveries, took_s)
             await self._pull.release(len(batch))
@@ -202,17 +202,27 @@ class PostboxReader:
     def _score_in_thread(self, deliveries: Sequence[Delivery]) -> list[tuple[v1.ParcelScore, bytes]]:
         return [(score, score.SerializeToString()) for score in self._scorer.score_parcels(deliveries)]
 
-    async def _answer(self, waiting: _Waiting, delivery: Delivery, payload: bytes) -> None:
-        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited."""
+    async def _answer(self, waiting: _Waiting, delivery: Delivery, payload: bytes) -> bool:
+        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited.
+
+        Returns:
+            Whether the parcel is done with. If not, it is left alone, and comes again after `ack_wait`.
+        """
         parcel = delivery.parcel
-        if parcel.items:
-            try:
-                subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
-                await self._nc.publish(subject, payload)
-            except (errors.Error, InvalidRequestError) as error:
-                # The router is told nothing; it answers by its policy. A redelivery would end the same way.
-                _log.error("score of parcel %s not published: %s", parcel.parcel_id, error)
-        await _settle(waiting.msg.ack if parcel.items else waiting.msg.term)
+        if not parcel.items:
+            await _settle(waiting.msg.term)
+            return True
+        try:
+            subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
+            await self._nc.publish(subject, payload)
+        except (InvalidRequestError, errors.MaxPayloadError) as error:
+            # The router is told nothing; it answers by its policy. A redelivery would end the same way.
+            _log.error("score of parcel %s can not be published, taken off: %r", parcel.parcel_id, error)
+        except errors.Error as error:
+            _log.warning("score of parcel %s not published, it comes again: %r", parcel.parcel_id, error)
+            return False
+        await _settle(waiting.msg.ack)
+        return True
 
     async def _flush(self) -> None:
         try:
