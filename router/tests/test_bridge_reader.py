@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from nats import errors
 from rendezvous_proto import v1
+from rendezvous_proto.errors import UnavailableError
 from rendezvous_router.bridge import reader as reader_module
 from rendezvous_router.bridge.parcel_queue import WaitingParcel
 from rendezvous_router.bridge.reader import BridgeReader
@@ -73,6 +74,7 @@ class Pull:
     """Counts what is given back to it."""
 
     started: "list[Pull]"
+    may_start: asyncio.Event
 
     def __init__(self) -> None:
         self.released = 0
@@ -82,6 +84,7 @@ class Pull:
         """Pulls nothing; the test hands over."""
         pull = cls()
         cls.started.append(pull)
+        await cls.may_start.wait()
         return pull
 
     async def release(self, count: int) -> None:
@@ -144,6 +147,8 @@ async def settle() -> None:
 async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A reader that is not open yet."""
     Pull.started = []
+    Pull.may_start = asyncio.Event()
+    Pull.may_start.set()
     monkeypatch.setattr(reader_module, "ContinuousPull", Pull)
     return Bench()
 
@@ -169,4 +174,45 @@ async def test_what_was_not_published_is_not_acknowledged(
     assert message.settled == settled
     assert bench.counters.parcels == len(settled)
     assert Pull.started[0].released == 1
+    await bench.reader.close()
+
+
+@pytest.mark.parametrize(("error", "settled"), [(None, ["ack"]), (UnavailableError("lost"), ["nak"])])
+async def test_a_pull_is_given_back_only_what_it_gave(
+    bench: Bench, error: Exception | None, settled: list[str]
+) -> None:
+    """A call that ends after the postbox was closed changes nothing of the credit of the next pull."""
+    await bench.reader.open()
+    messages = [await bench.hand_over(1), await bench.hand_over(2)]
+    await bench.reader.close()
+    await bench.end_calls(error)
+    await bench.reader.open()
+    assert [message.settled for message in messages] == [settled, settled]
+    assert [pull.released for pull in Pull.started] == [0, 0]
+    await bench.reader.close()
+
+
+async def test_a_lost_parcel_keeps_its_credit_until_it_is_handed_back(bench: Bench) -> None:
+    """Nothing is pulled in place of a parcel whose call was lost; it goes back when the postbox is closed."""
+    await bench.reader.open()
+    message = await bench.hand_over(1)
+    await bench.end_calls(UnavailableError("lost"))
+    assert (len(bench.losses), Pull.started[0].released, message.settled) == (1, 0, [])
+    await bench.reader.close()
+    assert message.settled == ["nak"]
+
+
+@pytest.mark.parametrize(("error", "released", "settled"), [(None, 1, ["ack"]), (UnavailableError("lost"), 0, [])])
+async def test_what_ends_while_the_pull_is_being_started_counts(
+    bench: Bench, error: Exception | None, released: int, settled: list[str]
+) -> None:
+    """A parcel answered before the pull is known is given back to it then; a lost one waits for the closing."""
+    Pull.may_start.clear()
+    opening = asyncio.create_task(bench.reader.open())
+    await settle()
+    message = await bench.hand_over(1)
+    await bench.end_calls(error)
+    Pull.may_start.set()
+    await opening
+    assert (Pull.started[0].released, message.settled) == (released, settled)
     await bench.reader.close()

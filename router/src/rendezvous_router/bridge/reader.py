@@ -88,7 +88,7 @@ class BridgeReader:
         if self._pull is not None:
             return
         self._is_open = True
-        self._opening += 1
+        self._owed = 0
         self._opened_at = time.monotonic()
         loop = asyncio.get_running_loop()
         self._timers = [loop.call_later(hold_off_s, self._dispatch) for hold_off_s in HOLD_OFFS_S[1:]]
@@ -112,6 +112,7 @@ class BridgeReader:
         if self._pull is not None:
             await self._pull.stop()
             self._pull = None
+        self._opening += 1  # what was delivered until now counts against no later pull
         for parcel in self._queue.clear():
             await _settle(parcel.msg.nak)
 
@@ -157,13 +158,18 @@ class BridgeReader:
         except UnavailableError as error:
             await self._hand_back(batch, error)
         else:
-            for parcel, (score, payload) in zip(batch, replies, strict=True):
-                if await self._answer(parcel, payload):
-                    self._queue.note_answered(parcel)
-                    self._count(score, parcel.delivery)
-                else:
-                    self._queue.note_unheard(parcel)
-        await self._release(batch)
+            await self._answer_all(batch, replies)
+            await self._release(batch)
+
+    async def _answer_all(
+        self, batch: Sequence[WaitingParcel], replies: Sequence[tuple[v1.ParcelScore, bytes]]
+    ) -> None:
+        for parcel, (score, payload) in zip(batch, replies, strict=True):
+            if await self._answer(parcel, payload):
+                self._queue.note_answered(parcel)
+                self._count(score, parcel.delivery)
+            else:
+                self._queue.note_unheard(parcel)
 
     async def _release(self, batch: Sequence[WaitingParcel]) -> None:
         """Gives back credit, unless the pull that gave these parcels is over."""
@@ -175,13 +181,16 @@ class BridgeReader:
             await self._pull.release(len(batch))
 
     async def _hand_back(self, batch: Sequence[WaitingParcel], error: UnavailableError) -> None:
-        """Returned while this bridge still pulls, a parcel would come straight back: `close` returns it then."""
+        """Returned while this bridge still pulls, a parcel would come straight back: `close` returns it then.
+
+        Until then it counts against the credit, so that nothing more is pulled in its place.
+        """
         if self._is_open and batch[0].opening == self._opening:
             self._is_open = False
             self._on_lost(error)
         self._queue.note_lost(batch)
         for parcel in batch:
-            if self._pull is not None and parcel.opening == self._opening:
+            if parcel.opening == self._opening:
                 self._queue.put(parcel)
             else:
                 await _settle(parcel.msg.nak)
