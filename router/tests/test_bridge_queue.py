@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 from rendezvous_proto import v1
-from rendezvous_router.bridge.parcel_queue import HOLD_OFFS_S, ParcelQueue, WaitingParcel
+from rendezvous_router.bridge.parcel_queue import HOLD_OFFS_S, PATIENCE_S, ParcelQueue, WaitingParcel
 from rendezvous_sdk.scoring import Delivery
 
 LONG = HOLD_OFFS_S[-1]
@@ -43,6 +43,36 @@ def test_what_was_delivered_elsewhere_goes_alone_after_the_others() -> None:
     assert taken(queue) == [2]
     assert taken(queue, is_idle=False) == []
     assert [taken(queue), taken(queue)] == [[1], [3]]
+
+
+def test_rows_that_make_no_sense_leave_no_room() -> None:
+    """A parcel that claims a negative number of rows lets no others exceed the limit; it is refused when scored."""
+    queue = filled(parcel(1, rows=-100), parcel(2, rows=10), parcel(3, rows=10))
+    assert [taken(queue), taken(queue)] == [[1, 2], [3]]
+
+
+def test_a_suspect_does_not_wait_for_ever() -> None:
+    """Under steady load a suspect stops the others after its patience, goes alone, and they have their turn again."""
+    suspects = [parcel(1, number=2), parcel(2, number=2)]
+    queue = filled(*suspects, parcel(3))
+    assert taken(queue, is_idle=False) == [3]
+    for each in suspects:
+        each.came_at -= PATIENCE_S
+    queue.put(parcel(4))
+    assert taken(queue, is_idle=False) == []
+    assert taken(queue) == [1]
+    assert taken(queue) == [4]
+    queue.put(parcel(5))
+    queue.note_unheard(suspects[1])
+    assert taken(queue, is_idle=False) == [2, 5]
+
+
+def test_a_suspect_that_is_held_off_stops_nobody() -> None:
+    """Just after the postbox was opened the others go, however long a suspect waited."""
+    late = parcel(1, number=2)
+    late.came_at -= PATIENCE_S
+    queue = filled(late, parcel(2))
+    assert taken(queue, open_s=0.0) == [2]
 
 
 def test_handed_back_parcels_are_not_suspect() -> None:

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from nats.aio.msg import Msg
 from rendezvous_sdk.scoring import Delivery
 
-__all__ = ["HOLD_OFFS_S", "ParcelQueue", "WaitingParcel"]
+__all__ = ["HOLD_OFFS_S", "PATIENCE_S", "ParcelQueue", "WaitingParcel"]
 
 HOLD_OFFS_S = (0.0, 0.1, 0.5)
 """Seconds after the postbox was opened before which a parcel is not called, by how often it was lost: less suspect
 ones are delivered, and answered, by then."""
+
+PATIENCE_S = 1.0
+"""Seconds that suspects wait behind others, counted from the last one that went: then a call runs for one alone."""
 
 _REMEMBERED = 4096
 
@@ -19,13 +22,13 @@ _REMEMBERED = 4096
 class WaitingParcel:
     """A parcel that was delivered, and not yet acknowledged, in the *opening*-th time that the postbox is read."""
 
-    __slots__ = ("delivery", "msg", "opening", "signalled_at")
+    __slots__ = ("came_at", "delivery", "msg", "opening", "signalled_at")
 
     def __init__(self, msg: Msg, delivery: Delivery, *, opening: int) -> None:
         self.msg = msg
         self.delivery = delivery
         self.opening = opening
-        self.signalled_at = time.monotonic()
+        self.came_at = self.signalled_at = time.monotonic()
 
 
 class ParcelQueue:
@@ -34,13 +37,15 @@ class ParcelQueue:
     A parcel that was at the model server when the connection was lost may be what ended it: it is *suspect*. So is one
     that was delivered before and not handed back by this process. Suspects go alone, while no other call runs, after
     what is not suspect, the least suspect first, and not before the rest of the postbox had time to arrive. So a
-    deadly one is soon alone in being lost, and takes no others along to their last delivery.
+    deadly one is soon alone in being lost, and takes no others along to their last delivery. Where others never end,
+    no more of them go once a suspect had to wait for a second; it goes as soon as the running calls have ended.
     """
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._waiting: deque[WaitingParcel] = deque()
         self._losses: OrderedDict[int, int] = OrderedDict()
+        self._suspect_went_at = -PATIENCE_S
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -78,15 +83,26 @@ class ParcelQueue:
             open_s: seconds since the postbox was opened.
         """
         fresh = [parcel for parcel in self._waiting if not self.losses(parcel)]
-        if fresh:
+        suspect = self._next_suspect(open_s)
+        if fresh and (suspect is None or not self._is_overdue(suspect)):
             return self._take_together(fresh)
-        if not self._waiting or not is_idle:
+        if suspect is None or not is_idle:
             return []
-        chosen = min(self._waiting, key=lambda parcel: (self.losses(parcel), parcel.delivery.sequence))
-        if open_s < HOLD_OFFS_S[min(self.losses(chosen), len(HOLD_OFFS_S) - 1)]:
-            return []
-        self._waiting.remove(chosen)
-        return [chosen]
+        self._waiting.remove(suspect)
+        self._suspect_went_at = time.monotonic()
+        return [suspect]
+
+    def _next_suspect(self, open_s: float) -> WaitingParcel | None:
+        suspects = [parcel for parcel in self._waiting if self.losses(parcel)]
+        if not suspects:
+            return None
+        chosen = min(suspects, key=lambda parcel: (self.losses(parcel), parcel.delivery.sequence))
+        hold_off_s = HOLD_OFFS_S[min(self.losses(chosen), len(HOLD_OFFS_S) - 1)]
+        return chosen if open_s >= hold_off_s else None
+
+    def _is_overdue(self, suspect: WaitingParcel) -> bool:
+        """Whether it waited for long enough, and the others had their turn since the last suspect."""
+        return time.monotonic() - max(suspect.came_at, self._suspect_went_at) >= PATIENCE_S
 
     def clear(self) -> list[WaitingParcel]:
         """Takes all, to be handed back: being delivered again is then no reason to suspect them."""
@@ -100,7 +116,7 @@ class ParcelQueue:
         taken: list[WaitingParcel] = []
         rows = 0
         for parcel in fresh:
-            rows += parcel.delivery.parcel.inputs.rows
+            rows += max(0, parcel.delivery.parcel.inputs.rows)
             if taken and rows > self._max_rows:
                 break
             taken.append(parcel)
