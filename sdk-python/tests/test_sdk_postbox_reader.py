@@ -76,3 +76,12 @@ async def test_a_parcel_is_taken_off_only_with_its_score(
     is_done = await reader_of(broker)._answer(waiting, waiting.delivery, b"score")
     assert broker.done == expected
     assert is_done == bool(expected)
+
+
+def test_a_negative_number_of_rows_makes_no_room() -> None:
+    """Parcels that claim negative rows do not let more in than fit in one table."""
+    broker = Broker()
+    reader = reader_of(broker)
+    reader._queue.extend(waiting_of(broker, rows) for rows in (-1_000_000, 6, 6))
+    batch = [waiting.delivery.parcel.inputs.rows for waiting in reader._next_batch()]
+    assert batch == [-1_000_000, 6]

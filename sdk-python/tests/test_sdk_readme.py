@@ -37,6 +37,7 @@ def test_the_table_of_options_has_the_defaults() -> None:
     for text in (
         f"`credit` | {options.credit} |",
         f"`max_joined_rows` | {options.max_joined_rows} |",
+        f"`max_rows` | {options.max_rows} |",
         f"`scoring_limit_s` | {options.scoring_limit_s:g} |",
         f"`ack_wait_s` | `{options.ack_wait_s:g}s` |",
         f"| `{options.nats}` |",

@@ -7,6 +7,7 @@ from rendezvous_proto.postbox import DEFAULT_ACK_WAIT_S, check_name, check_versi
 
 DEFAULT_NATS = "nats://127.0.0.1:4222"
 MAX_DELIVER = 5
+DEFAULT_MAX_ROWS = 1_000_000
 _MIN_ACK_WAIT_S = 0.1
 _MAX_ACK_WAIT_S = 3600.0
 _MIN_SCORING_LIMIT_S = 0.1
@@ -45,6 +46,8 @@ class ServeOptions:
     """Parcels taken from the postbox ahead of scoring; up to 64 while they are scored within 20 ms; 1 stays 1."""
     max_joined_rows: int = 16384
     """Waiting parcels are scored together as one table of at most so many rows."""
+    max_rows: int = DEFAULT_MAX_ROWS
+    """Most rows of one request or parcel; more are answered TOO_LARGE. 1 to 1,000,000,000."""
     scoring_limit_s: float = 60.0
     """Seconds after which scoring one table is interrupted and answered MODEL_FAILED; 0.1 to 86400."""
     max_message_bytes: int = 4 * 1024 * 1024
@@ -60,6 +63,7 @@ class ServeOptions:
         _check_range("scoring limit", self.scoring_limit_s, _MIN_SCORING_LIMIT_S, _MAX_SCORING_LIMIT_S)
         _check_range("credit", self.credit, 1, 256)
         _check_range("max joined rows", self.max_joined_rows, 1, 10_000_000)
+        _check_range("max rows", self.max_rows, 1, 1_000_000_000)
         _check_range("max message bytes", self.max_message_bytes, 1024, 512 * 1024 * 1024)
         if not self.postbox and not self.grpc:
             raise InvalidRequestError("neither the postbox nor gRPC is served: leave one of them on")

@@ -148,7 +148,7 @@ class PostboxReader:
         for waiting in tuple(self._queue):
             if waiting.delivery.number > 1:
                 continue
-            rows += waiting.delivery.parcel.inputs.rows
+            rows += max(0, waiting.delivery.parcel.inputs.rows)  # as claimed: not yet checked
             if batch and rows > self._options.max_joined_rows:
                 break
             batch.append(waiting)

@@ -83,6 +83,7 @@ class Replica:
             name=options.name,
             version=options.version,
             replica=self.name,
+            max_rows=options.max_rows,
             limited=self._thread.limited,
         )
         if options.grpc:

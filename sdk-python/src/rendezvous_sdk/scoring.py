@@ -14,6 +14,7 @@ from itertools import accumulate
 from rendezvous_proto import v1
 from rendezvous_proto.errors import (
     ExpiredError,
+    InternalError,
     InvalidFrameError,
     InvalidOutputError,
     ModelFailedError,
@@ -22,8 +23,9 @@ from rendezvous_proto.errors import (
 )
 from rendezvous_proto.frames import check_frame, join_frames, slice_frame, split_frame
 
+from rendezvous_sdk.fitting import fit_score
 from rendezvous_sdk.model import Model
-from rendezvous_sdk.options import MAX_DELIVER
+from rendezvous_sdk.options import DEFAULT_MAX_ROWS, MAX_DELIVER
 from rendezvous_sdk.thread import ThreadLeftBehind
 from rendezvous_sdk.traces import ScoredSpan, trace_scored
 
@@ -76,6 +78,7 @@ class ParcelScorer:
         version: its version.
         replica: this process.
         max_bytes: largest serialized score; a larger one is answered with TOO_LARGE for each request.
+        max_rows: most rows of one request or parcel; more are answered with TOO_LARGE.
         clock: microseconds since 1970-01-01 UTC.
         limited: runs the author's code for as long as it may; by default as long as it takes.
     """
@@ -89,6 +92,7 @@ class ParcelScorer:
         version: str,
         replica: str,
         max_bytes: int = 1 << 20,
+        max_rows: int = DEFAULT_MAX_ROWS,
         clock: Callable[[], int] = unix_us,
         limited: "Callable[[Callable[[], v1.Frame]], v1.Frame] | None" = None,
     ) -> None:
@@ -99,6 +103,7 @@ class ParcelScorer:
         self._version = version
         self._replica = replica
         self.max_bytes = max_bytes
+        self.max_rows = max_rows
         self._clock = clock
 
     def score_parcels(self, deliveries: Sequence[Delivery]) -> list[v1.ParcelScore]:
@@ -107,13 +112,20 @@ class ParcelScorer:
         Returns:
             One score for each delivery, in order. Whatever goes wrong is in it; nothing is raised.
         """
-        started = self._clock()
-        works = [_ParcelWork(delivery) for delivery in deliveries]
-        for work in works:
-            work.admit(self._refusal_of(work, is_joined=len(works) > 1))
-        self._score_together([work for work in works if work.live])
-        finished = self._clock()
-        return [self._reply(work, started, finished) for work in works]
+        try:
+            started = self._clock()
+            works = [_ParcelWork(delivery) for delivery in deliveries]
+            for work in works:
+                work.admit(self._refusal_of(work, is_joined=len(works) > 1))
+            self._score_together([work for work in works if work.live])
+            finished = self._clock()
+            return [self._reply(work, started, finished) for work in works]
+        except Exception:  # noqa: BLE001 - its trace goes to the log
+            # A fault of this SDK must not end the process: it would come again with the parcel, in each replica.
+            _log.exception("scoring %d parcels failed outside of the model", len(deliveries))
+            if len(deliveries) > 1:
+                return [score for each in deliveries for score in self.score_parcels([each])]
+            return [self.refuse_parcel(deliveries[0], InternalError("a fault of the model's server: see its log"))]
 
     def refuse_parcel(self, delivery: Delivery, error: RendezvousError) -> v1.ParcelScore:
         """Returns the score of a parcel of which every request gets *error*. May be called in any thread."""
@@ -128,6 +140,8 @@ class ParcelScorer:
         Raises:
             RendezvousError: as the error of an item in a parcel.
         """
+        if (refusal := self._refusal_of_rows(frame.rows)) is not None:
+            raise refusal
         outcome = self._attempt(frame, 0, 1)
         if outcome.error is not None:
             raise outcome.error
@@ -149,12 +163,22 @@ class ParcelScorer:
                 "they must be the same, and each item must have one at least",
                 {"expected": rows, "actual": inputs.rows},
             )
-        if is_joined:
+        if (too_many := self._refusal_of_rows(rows)) is not None:
+            return too_many
+        if is_joined or work.has_expired:
             try:
-                check_frame(inputs)  # a malformed one would shift the rows of the others
+                check_frame(inputs)  # is cut or joined before the model checks it
             except InvalidFrameError as error:
                 return error
         return None
+
+    def _refusal_of_rows(self, rows: int) -> TooLargeError | None:
+        if rows <= self.max_rows:
+            return None
+        return TooLargeError(
+            f"the table has {rows} rows; the limit is {self.max_rows}: send fewer at a time",
+            {"actual": rows, "limit": self.max_rows},
+        )
 
     def _score_together(self, works: "Sequence[_ParcelWork]") -> None:
         if not works:
@@ -235,15 +259,7 @@ class ParcelScorer:
         if traced := [index for index, item in enumerate(parcel.items) if item.traceparent]:
             self._trace(score, parcel, traced)
         if (size := score.ByteSize()) > self.max_bytes:
-            error = TooLargeError(
-                f"the model's output has {size} bytes for this parcel; the limit is {self.max_bytes}: "
-                "give fewer or smaller columns, or send fewer rows a request",
-                {"actual": size, "limit": self.max_bytes},
-            ).to_proto()
-            score.ClearField("outputs")
-            for item in score.items:
-                item.rows = 0
-                item.error.CopyFrom(error)
+            fit_score(score, size, self.max_bytes)
         return score
 
     def _trace(self, score: v1.ParcelScore, parcel: v1.Parcel, traced: Iterable[int]) -> None:
@@ -269,16 +285,22 @@ def _unlimited(call: Callable[[], v1.Frame]) -> v1.Frame:
 class _ParcelWork:
     """One parcel on its way to a score: which items are scored, and what came of them."""
 
-    __slots__ = ("delivery", "errors", "items", "live", "live_rows", "outcomes", "rows")
+    __slots__ = ("budgets_us", "delivery", "errors", "items", "live", "live_rows", "outcomes", "rows")
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.items = list(delivery.parcel.items)
         self.rows = [item.rows for item in self.items]
+        self.budgets_us = [item.budget_us for item in self.items]
         self.errors: dict[int, RendezvousError] = {}
         self.outcomes: list[_Outcome] = []
         self.live: list[int] = []
         self.live_rows: list[int] = []
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether some item had expired."""
+        return bool(self.budgets_us) and self.delivery.age_us >= min(self.budgets_us)
 
     def admit(self, refusal: RendezvousError | None) -> None:
         """Decides which items are scored: all but those that had expired; none with a *refusal*."""
@@ -287,7 +309,7 @@ class _ParcelWork:
             self.errors = dict.fromkeys(range(len(self.items)), refusal)
             return
         self.errors = {
-            index: _expired(item.budget_us, age_us) for index, item in enumerate(self.items) if age_us >= item.budget_us
+            index: _expired(budget_us, age_us) for index, budget_us in enumerate(self.budgets_us) if age_us >= budget_us
         }
         self.live = [index for index in range(len(self.items)) if index not in self.errors]
         self.live_rows = [self.rows[index] for index in self.live]
