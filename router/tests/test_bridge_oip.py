@@ -1,6 +1,7 @@
 """What a bridge makes of Open Inference servers, over gRPC and REST: servers in the test, one backend behind both."""
 
 import contextlib
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from rendezvous_proto.errors import (
     ModelFailedError,
     OverloadedError,
     RendezvousError,
+    TooLargeError,
     UnavailableError,
 )
 from rendezvous_proto.frames import FrameView, encode_frame
@@ -54,6 +56,10 @@ class Backend:
     """Whether answers over gRPC have typed contents, else raw."""
     hang: threading.Event = field(default_factory=threading.Event)
     is_hanging: bool = False
+    padding: int = 0
+    """Bytes of a text that answers have beside what they say."""
+    is_compressed: bool = False
+    """Whether answers over REST are compressed."""
     traceparents: list[str] = field(default_factory=list)
     parameters: list[Any] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
@@ -104,7 +110,8 @@ class GrpcModel(inference.GRPCInferenceServiceServicer):
             context.abort(CODES[backend.fault], "it does not want to")
         numbers = _doubled(request)
         output = inference.ModelInferResponse.InferOutputTensor
-        response = inference.ModelInferResponse(model_name="m", id=request.id if backend.id is None else backend.id)
+        answered_id = request.id if backend.id is None else backend.id
+        response = inference.ModelInferResponse(model_name="m" + backend.padding * " ", id=answered_id)
         response.outputs.append(output(name="y", datatype="FP64", shape=request.inputs[0].shape))
         if backend.answers_typed:
             response.outputs[0].contents.fp64_contents.extend(numbers)
@@ -159,8 +166,11 @@ class RestModel(BaseHTTPRequestHandler):
 
     def answer(self, status: int, document: Any) -> None:
         """Answers, if anybody still listens."""
-        body = json.dumps(document).encode()
+        body = json.dumps(document).encode() + self.backend.padding * b" "
         self.send_response(status)
+        if self.backend.is_compressed:
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         with contextlib.suppress(ConnectionError):
             self.end_headers()
@@ -210,8 +220,8 @@ def open_far(scheme: str, port: int, *, model: str = "m", **mapping: Any) -> Far
     address = parse_address(f"{scheme}://127.0.0.1:{port}/{model}")
     spec = MappingSpec(**mapping)
     if scheme == "oip+grpc":
-        return OipGrpcFar(address, mapping=spec, max_message_bytes=1 << 22)
-    return OipHttpFar(address, mapping=spec, connections=2)
+        return OipGrpcFar(address, mapping=spec, max_message_bytes=1 << 20)
+    return OipHttpFar(address, mapping=spec, connections=2, max_message_bytes=1 << 20)
 
 
 @pytest.fixture(params=["oip+grpc", "oip+http"])
@@ -285,6 +295,23 @@ def test_a_call_has_a_deadline(scheme: str, port: int, backend: Backend) -> None
         call(far, timeout_s=0.2)
     with pytest.raises(FarSilentError, match="does not answer"):
         far.check(0.2)
+    far.close()
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_an_answer_has_a_largest_size(scheme: str, port: int, backend: Backend, is_compressed: bool) -> None:
+    """Of an answer that is larger than a message may be no more is read, unpacked or not; the next call is served."""
+    backend.is_compressed = is_compressed
+    far = open_far(scheme, port)
+    assert call(far)
+    backend.padding = 1 << 22
+    with pytest.raises(TooLargeError, match=r"more than 1048576 bytes|larger than max"):
+        call(far)
+    if scheme == "oip+http":
+        with pytest.raises(FarWaitError, match=r"answers GET /v2 with more than 1048576 bytes"):
+            far.describe(5.0)
+    backend.padding = 0
+    assert call(far)
     far.close()
 
 

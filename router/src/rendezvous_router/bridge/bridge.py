@@ -50,7 +50,12 @@ def open_far(options: BridgeOptions) -> Far:
     if to.scheme == OIP_GRPC:
         return OipGrpcFar(to, mapping=options.mapping, max_message_bytes=options.max_message_bytes)
     if to.scheme == OIP_HTTP:
-        return OipHttpFar(to, mapping=options.mapping, connections=options.concurrency + 1)
+        return OipHttpFar(
+            to,
+            mapping=options.mapping,
+            connections=options.concurrency + 1,
+            max_message_bytes=options.max_message_bytes,
+        )
     if options.mapping.parameters:
         raise BridgeError("mapping: parameters: the service Score has none; they belong to oip+grpc and oip+http")
     return ScoreFar(to, max_message_bytes=options.max_message_bytes)

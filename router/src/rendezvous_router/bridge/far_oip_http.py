@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,7 @@ from rendezvous_router.bridge.tensors import column_of_json, datatype_of, json_o
 __all__ = ["OipHttpFar"]
 
 _TEXT_CHARACTERS = 300
+_CHUNK_BYTES = 1 << 16
 _GONE = frozenset({404, 502, 503, 504})
 
 
@@ -40,10 +42,12 @@ class OipHttpFar:
         address: where it is.
         mapping: parameters of each request.
         connections: most connections that are kept open.
+        max_message_bytes: largest answer, unpacked where it came compressed.
     """
 
-    def __init__(self, address: FarAddress, *, mapping: MappingSpec, connections: int) -> None:
+    def __init__(self, address: FarAddress, *, mapping: MappingSpec, connections: int, max_message_bytes: int) -> None:
         self.address = address
+        self._max_bytes = max_message_bytes
         self._pool = urllib3.HTTPConnectionPool(
             *_host_and_port(address.target), maxsize=connections, retries=False, block=False
         )
@@ -75,7 +79,7 @@ class OipHttpFar:
     def check(self, timeout_s: float) -> None:
         """Asks whether the model is ready."""
         response = self._ask(f"{self._path}/ready", timeout_s)
-        document = _json_or_none(response.data)
+        document = _json_or_none(response.body)
         is_ready = document.get("ready", True) if isinstance(document, dict) else True
         if response.status != 200 or not is_ready:
             raise FarWaitError(f"{self.address} says that its model is not ready (status {response.status})")
@@ -85,9 +89,9 @@ class OipHttpFar:
         request_id = new_id()
         body = json.dumps(self._request(frame, outputs, request_id), allow_nan=False).encode()
         response = self._post(body, dict(context.metadata), timeout_s)
-        document = _json_or_none(response.data)
+        document = _json_or_none(response.body)
         if response.status != 200:
-            raise _failure(response.status, document, response.data)
+            raise _failure(response.status, document, response.body)
         if not isinstance(document, dict) or not isinstance(document.get("outputs"), list):
             raise InvalidOutputError("the model server's answer is no JSON document with outputs")
         if document.get("id") not in (None, "", request_id):
@@ -121,17 +125,22 @@ class OipHttpFar:
             request["parameters"] = self._parameters
         return request
 
-    def _post(self, body: bytes, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTPResponse:
+    def _post(self, body: bytes, headers: dict[str, str], timeout_s: float) -> "_Response":
         """Posts once more where a kept connection turns out to be closed: an idle server may do that at any time."""
         for is_last in (False, True):
             try:
-                return self._pool.request(
+                return self._request_bounded(
                     "POST",
                     f"{self._path}/infer",
+                    timeout_s,
                     body=body,
                     headers={"Content-Type": "application/json", **headers},
-                    timeout=timeout_s,
                 )
+            except _TooManyBytesError as error:
+                raise TooLargeError(
+                    f"the model server's answer has {error}: ask for fewer outputs, or send fewer rows at a time",
+                    {"limit": self._max_bytes},
+                ) from error
             except ReadTimeoutError as error:
                 raise timed_out(timeout_s) from error
             except ProtocolError as error:
@@ -153,15 +162,50 @@ class OipHttpFar:
             raise
         if response.status >= 500:
             raise FarWaitError(f"{self.address.target} answers GET {path} with status {response.status}")
-        return _json_or_none(response.data) if response.status == 200 else None
+        return _json_or_none(response.body) if response.status == 200 else None
 
-    def _ask(self, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
+    def _ask(self, path: str, timeout_s: float) -> "_Response":
         try:
-            return self._pool.request("GET", path, timeout=timeout_s)
+            return self._request_bounded("GET", path, timeout_s)
+        except _TooManyBytesError as error:
+            raise FarWaitError(f"{self.address} answers GET {path} with {error}") from error
         except ReadTimeoutError as error:
             raise FarSilentError(f"{self.address} does not answer") from error
         except HTTPError as error:
             raise FarWaitError(f"{self.address}: {_reason(error)}") from error
+
+    def _request_bounded(self, method: str, path: str, timeout_s: float, **content: Any) -> "_Response":
+        """Reads no more than may come; a connection on which more is waiting is closed."""
+        response = self._pool.request(method, path, timeout=timeout_s, preload_content=False, **content)
+        try:
+            body = _read(response, self._max_bytes)
+        except BaseException:
+            response.close()
+            raise
+        finally:
+            response.release_conn()
+        return _Response(response.status, body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """A status, and the whole body."""
+
+    status: int
+    body: bytes
+
+
+class _TooManyBytesError(Exception):
+    """An answer is larger than may be; how large is its message."""
+
+
+def _read(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    body = bytearray()
+    for chunk in response.stream(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > most:
+            raise _TooManyBytesError(f"more than {most} bytes, the limit")
+    return bytes(body)
 
 
 def _host_and_port(target: str) -> tuple[str, int]:
