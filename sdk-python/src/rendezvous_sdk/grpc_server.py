@@ -1,18 +1,23 @@
-"""The service `Score` for one model, with health and reflection."""
+"""The service `Score` for one model, with health and reflection.
+
+Requests are parsed here rather than by grpc, so that bytes which are no `ScoreRequest` get a clear answer, too.
+"""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import NoReturn, cast
 
 import grpc
-from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from rendezvous_proto import v1
 from rendezvous_proto.errors import (
     ExpiredError,
+    InternalError,
     InvalidFrameError,
+    OverloadedError,
     RendezvousError,
     UnavailableError,
     UnknownEndpointError,
@@ -23,6 +28,7 @@ from rendezvous_proto.postbox import check_name
 
 from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.options import ServeOptions
+from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 from rendezvous_sdk.scoring import ParcelScorer, unix_us
 from rendezvous_sdk.thread import ModelThread
 from rendezvous_sdk.traces import ScoredSpan, trace_scored
@@ -33,7 +39,11 @@ SERVICE = "rendezvous.v1.Score"
 _STREAMED_AT_ONCE = 64
 _PING_INTERVAL_MS = 5_000
 
-_Context = grpc.aio.ServicerContext[Message, Message]
+_MOST_WAITING = 1024
+
+_log = logging.getLogger(__name__)
+
+_Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class GrpcServer:
@@ -60,7 +70,7 @@ class GrpcServer:
             ]
         )
         servicer = _ScoreServicer(scorer=scorer, thread=thread, options=options, info=info)
-        v1.add_ScoreServicer_to_server(servicer, self._server)  # type: ignore[no-untyped-call] # generated
+        self._server.add_generic_rpc_handlers((servicer.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
@@ -91,66 +101,84 @@ class GrpcServer:
             await self._health.set(service, status)
 
 
-class _ScoreServicer(v1.ScoreServicer):
+class _ScoreServicer:
     def __init__(self, *, scorer: ParcelScorer, thread: ModelThread, options: ServeOptions, info: v1.ModelInfo) -> None:
         self._scorer = scorer
         self._thread = thread
         self._options = options
         self._info = info
 
-    async def Describe(self, request: v1.DescribeRequest, context: _Context) -> v1.ModelInfo:  # noqa: N802 - gRPC
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Returns the service's methods, which take and give bytes."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Describe": grpc.unary_unary_rpc_method_handler(self._describe),
+                "Score": grpc.unary_unary_rpc_method_handler(self._score_one),
+                "ScoreStream": grpc.stream_stream_rpc_method_handler(self._score_stream),
+            },
+        )
+
+    async def _describe(self, raw: bytes, context: _Context) -> bytes:
         try:
-            self._check_addressed(request.endpoint)
+            self._check_addressed(parse_describe_request(raw).endpoint)
         except RendezvousError as error:
             await _abort(context, error)
-        return self._info
+        return self._info.SerializeToString()
 
-    async def Score(self, request: v1.ScoreRequest, context: _Context) -> v1.ScoreReply:  # noqa: N802 - gRPC
+    async def _score_one(self, raw: bytes, context: _Context) -> bytes:
         try:
-            return await self._score(request, context.time_remaining(), _trace_context(context))
+            request = parse_score_request(raw)
+            reply = await self._score(request, context.time_remaining(), _trace_context(context))
         except RendezvousError as error:
             await _abort(context, error)
+        return reply.SerializeToString()
 
-    async def ScoreStream(  # noqa: N802 - gRPC
-        self,
-        requests: AsyncIterator[v1.ScoreRequest],
-        context: _Context,
-    ) -> AsyncIterator[v1.ScoreReply]:
+    async def _score_stream(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
         replies: asyncio.Queue[v1.ScoreReply | None] = asyncio.Queue()
-        reading = asyncio.create_task(self._read_stream(requests, replies, _trace_context(context)))
+        free = asyncio.Semaphore(_STREAMED_AT_ONCE)
+        reading = asyncio.create_task(self._read_stream(requests, replies, free, _trace_context(context)))
         try:
             while (reply := await replies.get()) is not None:
-                yield reply
+                yield reply.SerializeToString()
+                free.release()  # not before it was sent: a client that does not read is not read from either
+            await asyncio.wait([reading])
+            if (error := reading.exception()) is not None:
+                _log.error("a stream of requests could not be read", exc_info=error)
+                await _abort(context, InternalError("the stream could not be read to its end: see the server's log"))
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read_stream(
         self,
-        requests: AsyncIterator[v1.ScoreRequest],
-        replies: "asyncio.Queue[v1.ScoreReply | None]",
-        trace: tuple[str, str],
-    ) -> None:
-        free = asyncio.Semaphore(_STREAMED_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            async for request in requests:
-                await free.acquire()
-                group.create_task(self._answer_streamed(request, replies, free, trace))
-        replies.put_nowait(None)
-
-    async def _answer_streamed(
-        self,
-        request: v1.ScoreRequest,
+        requests: AsyncIterator[bytes],
         replies: "asyncio.Queue[v1.ScoreReply | None]",
         free: asyncio.Semaphore,
         trace: tuple[str, str],
     ) -> None:
-        received = unix_us()
         try:
+            async with asyncio.TaskGroup() as group:
+                async for raw in requests:
+                    await free.acquire()
+                    group.create_task(self._answer_streamed(raw, replies, trace))
+        finally:
+            replies.put_nowait(None)
+
+    async def _answer_streamed(
+        self,
+        raw: bytes,
+        replies: "asyncio.Queue[v1.ScoreReply | None]",
+        trace: tuple[str, str],
+    ) -> None:
+        received = unix_us()
+        request = v1.ScoreRequest()
+        try:
+            request = parse_score_request(raw)
             reply = await self._score(request, None, trace)
         except RendezvousError as error:
             reply = v1.ScoreReply(
-                request_id=request.request_id,
+                request_id=request.request_id or request_id_of(raw),
                 model=self._options.name,
                 version=self._options.version,
                 error=error.to_proto(),
@@ -158,7 +186,6 @@ class _ScoreServicer(v1.ScoreServicer):
             )
             self._trace(reply, request, trace)
         replies.put_nowait(reply)
-        free.release()
 
     async def _score(
         self, request: v1.ScoreRequest, remaining_s: float | None, trace: tuple[str, str]
@@ -166,7 +193,7 @@ class _ScoreServicer(v1.ScoreServicer):
         received = unix_us()
         self._check(request, remaining_s)
         request_id = request.request_id or new_id()
-        started, outputs, finished = await self._thread.submit(partial(_timed_score, self._scorer, request.inputs))
+        started, outputs, finished = await self._run(request.inputs)
         reply = v1.ScoreReply(
             request_id=request_id,
             model=self._options.name,
@@ -176,6 +203,20 @@ class _ScoreServicer(v1.ScoreServicer):
         )
         self._trace(reply, request, trace)
         return reply
+
+    async def _run(self, inputs: v1.Frame) -> tuple[int, v1.Frame, int]:
+        if (waiting := self._thread.waiting) >= _MOST_WAITING:
+            raise OverloadedError(
+                f"{waiting} requests wait for the model; the limit is {_MOST_WAITING}: try again later",
+                {"actual": waiting, "limit": _MOST_WAITING},
+            )
+        try:
+            return await self._thread.submit(partial(_timed_score, self._scorer, inputs))
+        except RendezvousError:
+            raise
+        except Exception as error:
+            _log.exception("a request failed outside of the model")
+            raise InternalError("a fault of the model's server: see its log") from error
 
     def _trace(self, reply: v1.ScoreReply, request: v1.ScoreRequest, of_call: tuple[str, str]) -> None:
         traceparent, tracestate = (request.traceparent, request.tracestate) if request.traceparent else of_call

@@ -68,6 +68,11 @@ class ModelThread:
         if limit_s < math.inf:
             self._timer = self._loop.call_later(limit_s, self._watch)
 
+    @property
+    def waiting(self) -> int:
+        """Calls that have not begun, cancelled ones included: what they hold is held until their turn."""
+        return self._calls.qsize()
+
     def submit(self, call: Callable[[], _Result]) -> "asyncio.Future[_Result]":
         """Queues *call* and returns its future.
 
