@@ -90,6 +90,8 @@ public final class ModelServer implements AutoCloseable {
     /**
      * Sets the model up and opens both doors; waits for NATS and for the endpoint's streams as long as it takes.
      *
+     * <p>If the connection to NATS is closed for good later, that is logged and health is NOT_SERVING from then on.
+     *
      * @return this server
      * @throws UnavailableException the gRPC port is taken
      * @throws InterruptedException interrupted, or {@link #close}d, while waiting
@@ -106,7 +108,10 @@ public final class ModelServer implements AutoCloseable {
      * <p>When both doors are open it prints one line on standard output:
      * {@code ready: model NAME:VERSION of endpoint ENDPOINT, replica REPLICA, grpc HOST:PORT}.
      *
-     * @throws UnavailableException the gRPC port is taken, or the model was still scoring 8 s after the signal
+     * <p>A program that lets the exception pass ends with status 1.
+     *
+     * @throws UnavailableException the gRPC port is taken, the connection to NATS was closed for good (its credentials
+     *     do not hold any more), or the model was still scoring 8 s after the signal
      * @throws ModelFailedException the model's {@code setup} failed
      */
     public void run() {
@@ -116,7 +121,7 @@ public final class ModelServer implements AutoCloseable {
         starter.setDaemon(true);
         starter.start();
         try {
-            CompletableFuture.anyOf(stop, failed).get();
+            CompletableFuture.anyOf(stop, failed, replica.lost()).get();
         } catch (ExecutionException error) {
             closeWithin(DRAIN_LIMIT);
             throw failure(error.getCause());

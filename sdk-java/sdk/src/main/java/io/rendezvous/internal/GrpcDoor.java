@@ -50,13 +50,22 @@ final class GrpcDoor {
                             + ": the port is taken or not allowed; choose another, or 0 for a free one",
                     Map.of("address", address));
         }
-        health.setStatus(HealthStatusManager.SERVICE_NAME_ALL_SERVICES, ServingStatus.SERVING);
-        health.setStatus(ScoreGrpc.SERVICE_NAME, ServingStatus.SERVING);
+        report(ServingStatus.SERVING);
+    }
+
+    private void report(ServingStatus status) {
+        health.setStatus(HealthStatusManager.SERVICE_NAME_ALL_SERVICES, status);
+        health.setStatus(ScoreGrpc.SERVICE_NAME, status);
     }
 
     /** Where it listens, as {@code host:port}. */
     String address() {
         return options.grpcHost() + ":" + server.getPort();
+    }
+
+    /** Reports NOT_SERVING from now on; calls are still answered. */
+    void refuse() {
+        report(ServingStatus.NOT_SERVING);
     }
 
     /** Reports NOT_SERVING, refuses new calls, lets running ones end within a time. */

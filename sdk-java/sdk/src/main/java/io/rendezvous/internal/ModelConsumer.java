@@ -12,7 +12,6 @@ import io.rendezvous.ServeOptions;
 import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
-import java.time.temporal.ChronoUnit;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
@@ -30,6 +29,7 @@ final class ModelConsumer {
 
     final String stream;
     final String name;
+    private final Connection connection;
     private final JetStreamManagement management;
     private final ServeOptions options;
 
@@ -37,6 +37,7 @@ final class ModelConsumer {
         this.stream = Names.durableStream(options.endpoint());
         this.name = Names.consumerName(options.name(), options.version());
         this.options = options;
+        this.connection = connection;
         this.management = connection.jetStreamManagement(
                 JetStreamOptions.builder().requestTimeout(REQUEST_TIMEOUT).build());
     }
@@ -78,22 +79,20 @@ final class ModelConsumer {
                     LOG.warn("waiting for stream {} ({})", stream, reason(error));
                 }
             }
-            if (closing.await(pauseMs, TimeUnit.MILLISECONDS)) {
+            if (closing.await(pauseMs, TimeUnit.MILLISECONDS) || connection.getStatus() == Connection.Status.CLOSED) {
                 throw new InterruptedException("closed while waiting for the stream");
             }
             pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS);
         }
     }
 
-    /** Returns what must be added to this process's clock to get the broker's, microseconds. */
-    long clockOffsetUs() throws IOException, JetStreamApiException {
-        Instant sent = Instant.now();
+    /** Returns the broker's present time. */
+    Instant brokerTime() throws IOException, JetStreamApiException {
         ConsumerInfo info = management.getConsumerInfo(stream, name);
-        Instant middle = sent.plus(ChronoUnit.NANOS.between(sent, Instant.now()) / 2, ChronoUnit.NANOS);
         if (info.getTimestamp() == null) {
             throw new IOException("the server's answer has no time");
         }
-        return ChronoUnit.MICROS.between(middle, info.getTimestamp().toInstant());
+        return info.getTimestamp().toInstant();
     }
 
     private ConsumerConfiguration wanted() {

@@ -39,14 +39,16 @@ public final class NatsConnections {
      * @param urls {@code nats://host:port}, several separated by commas
      * @param name shown by the server's monitoring
      * @param onReconnected called after each reconnection, when subscriptions were sent again
+     * @param onClosed called when the connection is closed for good, also by our own close
      * @param closing counted down when nothing is waited for any more
      * @return the connection
      * @throws InterruptedException the thread was interrupted, or closing was counted down
      */
-    public static Connection connect(String urls, String name, Runnable onReconnected, CountDownLatch closing)
+    public static Connection connect(
+            String urls, String name, Runnable onReconnected, Runnable onClosed, CountDownLatch closing)
             throws InterruptedException {
-        Options options = options(urls, name, onReconnected);
         String shown = redact(urls);
+        Options options = options(urls, name, new Events(shown, onReconnected, onClosed));
         long pauseMs = FIRST_PAUSE_MS;
         RareLog log = new RareLog();
         while (true) {
@@ -62,7 +64,7 @@ public final class NatsConnections {
         }
     }
 
-    private static Options options(String urls, String name, Runnable onReconnected) {
+    private static Options options(String urls, String name, Events events) {
         return Options.builder()
                 .servers(urls.split(","))
                 .connectionName(name)
@@ -74,7 +76,7 @@ public final class NatsConnections {
                 .maxPingsOut(MAX_PINGS_OUT)
                 .reconnectBufferSize(BUFFER_BYTES)
                 .maxMessagesInOutgoingQueue(OUTGOING_MESSAGES)
-                .connectionListener(new Events(redact(urls), onReconnected))
+                .connectionListener(events)
                 .errorListener(new Faults())
                 .build();
     }
@@ -84,14 +86,32 @@ public final class NatsConnections {
         return urls.replaceAll("//[^/@,]*@", "//");
     }
 
-    private record Events(String shown, Runnable onReconnected) implements ConnectionListener {
+    private static final class Events implements ConnectionListener {
+        private final String shown;
+        private final Runnable onReconnected;
+        private final Runnable onClosed;
+        private volatile Connection established;
+
+        Events(String shown, Runnable onReconnected, Runnable onClosed) {
+            this.shown = shown;
+            this.onReconnected = onReconnected;
+            this.onClosed = onClosed;
+        }
+
         @Override
         @SuppressWarnings("deprecation") // the method to implement, until jnats makes its successor abstract
         public void connectionEvent(Connection connection, ConnectionListener.Events event) {
             switch (event) {
+                case CONNECTED -> established = connection;
                 case DISCONNECTED -> LOG.warn("disconnected from NATS at {}; trying to reconnect", shown);
                 case RECONNECTED -> LOG.info("reconnected to NATS at {}", shown);
                 case RESUBSCRIBED -> onReconnected.run();
+                case CLOSED -> {
+                    // an attempt to connect that failed is closed, too
+                    if (connection == established) {
+                        onClosed.run();
+                    }
+                }
                 default -> LOG.debug("NATS at {}: {}", shown, event);
             }
         }

@@ -16,7 +16,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ScheduledExecutorService;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -29,8 +28,6 @@ final class PostboxReader {
     private static final Logger LOG = LoggerFactory.getLogger(PostboxReader.class);
     private static final Duration EARLIER_SCORES = Duration.ofMillis(500);
     private static final Duration LAST_SCORES = Duration.ofSeconds(2);
-    private static final long CLOCK_REFRESH_MS = 30_000;
-    private static final long CLOCK_RETRY_MS = 1000;
 
     private final Connection connection;
     private final ParcelScorer scorer;
@@ -39,6 +36,7 @@ final class PostboxReader {
     private final Counters counters;
     private final ScheduledExecutorService upkeep;
     private final ModelConsumer consumer;
+    private final BrokerClock clock;
     private final ContinuousPull pull;
     private final Settlement settlement;
 
@@ -47,7 +45,6 @@ final class PostboxReader {
     private final List<Waiting> scoring = new ArrayList<>();
     private int batches;
     private boolean stopping;
-    private volatile long offsetUs;
 
     PostboxReader(
             Connection connection,
@@ -65,19 +62,21 @@ final class PostboxReader {
         this.upkeep = upkeep;
         this.waiting = new WaitingParcels(options.maxJoinedRows());
         this.consumer = new ModelConsumer(connection, options);
+        this.clock = new BrokerClock(consumer::brokerTime, System::nanoTime);
         this.settlement = new Settlement(connection);
         this.pull = new ContinuousPull(connection, consumer, options.credit(), this::take, this::ensure, upkeep);
     }
 
-    /** Waits for the stream, makes the consumer and begins to read. */
+    /** Waits for the stream and the broker's time, makes the consumer and begins to read. */
     void start(CountDownLatch closing) throws InterruptedException {
         consumer.waitUntilEnsured(closing);
-        followClock();
+        clock.follow(closing, upkeep);
         pull.start();
     }
 
     void onReconnected() {
         settlement.onReconnected();
+        clock.readSoon(upkeep);
         pull.onReconnected();
     }
 
@@ -155,7 +154,7 @@ final class PostboxReader {
             LOG.error("parcel {} of {} has no requests: taken off the postbox", place.sequence(), consumer.stream);
             return null;
         }
-        long ageUs = received + offsetUs - place.storedUnixUs();
+        long ageUs = clock.unixUs() - place.storedUnixUs();
         return new Delivery(parcel, place.sequence(), place.delivered(), ageUs, received);
     }
 
@@ -270,19 +269,6 @@ final class PostboxReader {
                 parcel.signalledNs = now;
                 Settlement.send(connection, parcel.reply, Settlement.IN_PROGRESS);
             }
-        }
-    }
-
-    private void followClock() {
-        long pauseMs = CLOCK_REFRESH_MS;
-        try {
-            offsetUs = consumer.clockOffsetUs();
-        } catch (IOException | JetStreamApiException | IllegalStateException error) {
-            LOG.debug("broker's clock not read: {}", error.toString());
-            pauseMs = CLOCK_RETRY_MS;
-        }
-        if (!upkeep.isShutdown()) {
-            upkeep.schedule(this::followClock, pauseMs, TimeUnit.MILLISECONDS);
         }
     }
 }

@@ -4,11 +4,14 @@ import io.nats.client.Connection;
 import io.opentelemetry.api.OpenTelemetry;
 import io.rendezvous.Model;
 import io.rendezvous.ServeOptions;
+import io.rendezvous.UnavailableException;
 import io.rendezvous.v1.ModelInfo;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
@@ -32,10 +35,11 @@ public final class Replica {
     private final String name = Ids.newReplicaName(hostName());
     private final Counters counters = new Counters();
     private final CountDownLatch closing = new CountDownLatch(1);
+    private final CompletableFuture<Void> lost = new CompletableFuture<>();
     private final ModelThread thread;
     private final ScheduledExecutorService timer = threads("rendezvous-timer", 1);
     private final ScheduledExecutorService upkeep = threads("rendezvous-upkeep", 3);
-    private GrpcDoor grpc;
+    private volatile GrpcDoor grpc;
     private volatile Connection connection;
     private volatile PostboxReader reader;
     private volatile Registration registration;
@@ -86,9 +90,9 @@ public final class Replica {
         return name;
     }
 
-    /** Lets a start that still waits end. */
-    public void stopWaiting() {
-        closing.countDown();
+    /** Fails when the connection to NATS was closed for good by somebody else than this replica; never completes else. */
+    public CompletableFuture<Void> lost() {
+        return lost;
     }
 
     /**
@@ -146,7 +150,7 @@ public final class Replica {
 
     private void openPostbox(ParcelScorer scorer, ModelInfo info) throws IOException, InterruptedException {
         String label = "model " + options.endpoint() + "/" + options.name() + ":" + options.version() + " " + name;
-        connection = NatsConnections.connect(options.nats(), label, this::onReconnected, closing);
+        connection = NatsConnections.connect(options.nats(), label, this::onReconnected, this::onClosed, closing);
         long maxPayload = connection.getServerInfo().getMaxPayload();
         scorer.limitBytes((int) Math.min(Names.MAX_PARCEL_BYTES, maxPayload * MAX_PAYLOAD_SHARE));
         Registration entry = new Registration(connection, info, options, counters, name, grpcAddress());
@@ -167,6 +171,23 @@ public final class Replica {
         if (reader != null) {
             reader.onReconnected();
         }
+    }
+
+    /** Reading cannot go on, so nobody is to count on this replica any more. */
+    private void onClosed() {
+        if (closing.getCount() == 0) {
+            return;
+        }
+        UnavailableException error = new UnavailableException(
+                "the connection to NATS at " + NatsConnections.redact(options.nats())
+                        + " was closed for good: check its address and credentials, then start the model again",
+                Map.of("model", options.name()));
+        LOG.error(error.getMessage());
+        GrpcDoor door = grpc;
+        if (door != null) {
+            door.refuse();
+        }
+        lost.completeExceptionally(error);
     }
 
     private void watch() {

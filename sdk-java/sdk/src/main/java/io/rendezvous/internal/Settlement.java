@@ -91,7 +91,9 @@ final class Settlement {
 
     /** Ends the subscription. */
     void close() {
-        connection.closeDispatcher(dispatcher);
+        if (connection.getStatus() != Connection.Status.CLOSED) {
+            connection.closeDispatcher(dispatcher);
+        }
     }
 
     private synchronized void confirmed(Message message) {

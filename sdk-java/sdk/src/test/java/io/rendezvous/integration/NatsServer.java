@@ -12,29 +12,47 @@ import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 
 /** A real nats-server on a free port of this machine, with storage that survives its restarts. */
 final class NatsServer {
     private final int port;
     private final Path store;
+    private String login = "";
     private Process process;
 
     NatsServer() throws IOException, InterruptedException {
+        this("");
+    }
+
+    /** One that asks for a password, unless that is empty. */
+    NatsServer(String password) throws IOException, InterruptedException {
         try (ServerSocket socket = new ServerSocket(0)) {
             port = socket.getLocalPort();
         }
         store = Files.createTempDirectory("rendezvous-nats");
-        start();
+        start(password);
     }
 
     String url() {
-        return "nats://127.0.0.1:" + port;
+        return "nats://" + login + "127.0.0.1:" + port;
     }
 
     /** Starts it and waits until it answers. */
     void start() throws IOException, InterruptedException {
-        process = new ProcessBuilder(
-                        program(), "-js", "-sd", store.toString(), "-a", "127.0.0.1", "-p", String.valueOf(port))
+        start("");
+    }
+
+    /** Starts it with a password and waits until it answers. */
+    void start(String password) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(
+                List.of(program(), "-js", "-sd", store.toString(), "-a", "127.0.0.1", "-p", String.valueOf(port)));
+        if (!password.isEmpty()) {
+            command.addAll(List.of("--user", "u", "--pass", password));
+        }
+        login = password.isEmpty() ? "" : "u:" + password + "@";
+        process = new ProcessBuilder(command)
                 .redirectErrorStream(true)
                 .redirectOutput(store.resolve("log").toFile())
                 .start();
