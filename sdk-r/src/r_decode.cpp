@@ -5,6 +5,7 @@
 
 #include "half.h"
 #include "r_frame.h"
+#include "r_tried.h"
 #include "text.h"
 
 namespace rv {
@@ -286,6 +287,7 @@ SEXP decode_column(const v1::Column& wire, int64_t rows, const Hints& hints) {
 }  // namespace
 
 std::vector<int64_t> column_major_places(const std::vector<int64_t>& shape) {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return {};
   int64_t count = 1;
   for (const int64_t dimension : shape) count *= dimension;
   std::vector<int64_t> places(static_cast<size_t>(count));
@@ -301,7 +303,8 @@ std::vector<int64_t> column_major_places(const std::vector<int64_t>& shape) {
   return places;
 }
 
-SEXP decode_frame(const v1::Frame& frame, const Hints& hints) {
+namespace {
+SEXP make_table(const v1::Frame& frame, const Hints& hints) {
   if (frame.rows() > std::numeric_limits<int>::max()) {
     throw Fault(v1::ERROR_CODE_TOO_LARGE, "the table has " + std::to_string(frame.rows()) +
                                               " rows; R's tables hold at most 2147483647: send fewer rows");
@@ -323,6 +326,18 @@ SEXP decode_frame(const v1::Frame& frame, const Hints& hints) {
   Rf_setAttrib(table, R_RowNamesSymbol, Rcpp::IntegerVector::create(NA_INTEGER, -static_cast<int>(frame.rows())));
   Rf_setAttrib(table, R_ClassSymbol, Rf_mkString("data.frame"));
   return table;
+}
+
+}  // namespace
+
+SEXP decode_frame(const v1::Frame& frame, const Hints& hints) {
+  try {
+    return tried([&] { return make_table(frame, hints); });
+  } catch (const RError& error) {
+    throw Fault(v1::ERROR_CODE_TOO_LARGE, "R cannot make the table of " + std::to_string(frame.rows()) +
+                                              " rows (" + error.what() + "): send fewer rows",
+                {{"actual", std::to_string(frame.rows())}});
+  }
 }
 
 }  // namespace rv

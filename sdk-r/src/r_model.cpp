@@ -36,6 +36,20 @@ RModel::RModel(Rcpp::Function evaluate, v1::Signature signature, Hints hints, in
     : evaluate_(std::move(evaluate)), signature_(std::move(signature)), hints_(std::move(hints)), limit_us_(limit_us) {}
 
 v1::Frame RModel::score(const v1::Frame& frame) {
+  try {
+    return score_table(frame);
+  } catch (const Fault&) {
+    throw;
+  } catch (const Abandoned&) {
+    throw;
+  } catch (const Rcpp::internal::InterruptedException&) {
+    refuse_interrupted();
+  } catch (const std::exception& error) {
+    throw Fault(v1::ERROR_CODE_MODEL_FAILED, std::string("what the model gave cannot be read: ") + error.what());
+  }
+}
+
+v1::Frame RModel::score_table(const v1::Frame& frame) {
   const bool is_declared = signature_.inputs_size() > 0;
   const v1::Frame selected = is_declared ? select_inputs(frame, signature_.inputs(), hints_.any_number) : v1::Frame();
   const Rcpp::Shield<SEXP> table(decode_frame(is_declared ? selected : frame, hints_));
@@ -54,7 +68,7 @@ SEXP RModel::call(SEXP table) {
   // Whatever the author's code jumps out to, it ends here.
   const Rcpp::Shield<SEXP> result(R_tryEvalSilent(expression, R_GlobalEnv, &failed));
   watch.since_us = 0;
-  if (watch.was_interrupted) Signals::forget_interrupt();
+  Signals::forget_interrupt();
   return failed ? R_NilValue : static_cast<SEXP>(result);
 }
 

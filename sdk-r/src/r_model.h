@@ -32,6 +32,7 @@ class RModel {
   std::string last_trace;
 
  private:
+  v1::Frame score_table(const v1::Frame& frame);
   SEXP call(SEXP table);
   [[noreturn]] void refuse(const Rcpp::List& failure);
   [[noreturn]] void refuse_interrupted();

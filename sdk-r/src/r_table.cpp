@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "r_frame.h"
+#include "r_tried.h"
 #include "r_values.h"
 #include "text.h"
 
@@ -122,11 +123,26 @@ class Preserved {
 };
 }  // namespace
 
-v1::Frame encode_table(SEXP table, const WantedTypes& wanted) {
-  v1::Frame frame;
+namespace {
+// Runs *encode*, which tells the column that it is at; an R error is the fault of that column's values.
+void with_r_errors_refused(const std::function<void(std::string*)>& encode) {
+  std::string column;
+  try {
+    tried([&]() -> SEXP {
+      encode(&column);
+      return R_NilValue;
+    });
+  } catch (const RError& error) {
+    refuse_column(column, std::string("R cannot read its values: ") + error.what());
+  }
+}
+
+void encode_columns(SEXP table, const WantedTypes& wanted, v1::Frame* made, std::string* at) {
+  v1::Frame& frame = *made;
   const auto columns = columns_of(table);
   if (Rf_inherits(table, "data.frame")) frame.set_rows(rows_of_data_frame(table));
   for (const auto& [name, values] : columns) {
+    *at = name;
     const int64_t rows = encode_column(name, values, wanted_type(wanted, name), &frame);
     if (frame.columns_size() == 1) frame.set_rows(rows);
     if (rows == frame.rows()) continue;
@@ -134,6 +150,27 @@ v1::Frame encode_table(SEXP table, const WantedTypes& wanted) {
                             std::to_string(frame.rows()) + ": all must have the same",
                   {{"expected", std::to_string(frame.rows())}, {"actual", std::to_string(rows)}});
   }
+}
+
+void encode_outputs(SEXP output, const Specs& outputs, v1::Frame* frame, std::string* at) {
+  const int64_t rows = frame->rows();
+  const auto columns = TYPEOF(output) == VECSXP ? columns_of(output) : declared_columns(output, outputs, rows);
+  const Preserved preserved(columns, output);
+  if (columns.empty()) refuse_output("the model gave no columns: it must give at least one");
+  for (const auto& [name, values] : columns) {
+    *at = name;
+    v1::DataType wanted = v1::DATA_TYPE_UNSPECIFIED;
+    for (const auto& spec : outputs) {
+      if (spec.name() == name) wanted = spec.type();
+    }
+    check_rows(name, encode_column(name, values, wanted, frame), rows);
+  }
+}
+}  // namespace
+
+v1::Frame encode_table(SEXP table, const WantedTypes& wanted) {
+  v1::Frame frame;
+  with_r_errors_refused([&](std::string* at) { encode_columns(table, wanted, &frame, at); });
   return frame;
 }
 
@@ -141,16 +178,7 @@ v1::Frame encode_output(SEXP output, const Specs& outputs, int64_t rows) {
   v1::Frame frame;
   frame.set_rows(rows);
   try {
-    const auto columns = TYPEOF(output) == VECSXP ? columns_of(output) : declared_columns(output, outputs, rows);
-    const Preserved preserved(columns, output);
-    if (columns.empty()) refuse_output("the model gave no columns: it must give at least one");
-    for (const auto& [name, values] : columns) {
-      v1::DataType wanted = v1::DATA_TYPE_UNSPECIFIED;
-      for (const auto& spec : outputs) {
-        if (spec.name() == name) wanted = spec.type();
-      }
-      check_rows(name, encode_column(name, values, wanted, &frame), rows);
-    }
+    with_r_errors_refused([&](std::string* at) { encode_outputs(output, outputs, &frame, at); });
   } catch (const Fault& fault) {
     if (fault.code() == v1::ERROR_CODE_INVALID_OUTPUT) throw;
     v1::Error error = fault.error();

@@ -29,11 +29,46 @@ Values::Kind kind_of_vector(const std::string& name, SEXP source) {
                 {{"actual", Rf_type2char(TYPEOF(source))}});
 }
 
+// A class is an attribute that anybody can set: what is stored under it must be what the class is made of.
+struct ClassFacts {
+  const char* name;
+  Values::Kind kind;
+  bool may_be_integer;
+  bool may_be_double;
+};
+
+constexpr ClassFacts kClasses[] = {{"factor", Values::Kind::factor, true, false},
+                                   {"integer64", Values::Kind::integer64, false, true},
+                                   {"Date", Values::Kind::date, true, true},
+                                   {"POSIXct", Values::Kind::posixct, true, true}};
+
+void check_factor(const std::string& name, SEXP source) {
+  const Rcpp::Shield<SEXP> levels(Rf_getAttrib(source, R_LevelsSymbol));
+  if (TYPEOF(levels) != STRSXP) refuse_column(name, "is a factor without levels: make it with factor()");
+  const int* codes = INTEGER(source);
+  const auto count = static_cast<int64_t>(Rf_xlength(levels));
+  for (R_xlen_t i = 0; i < Rf_xlength(source); ++i) {
+    if (codes[i] == NA_INTEGER || (codes[i] >= 1 && codes[i] <= count)) continue;
+    refuse_column(name,
+                  "is a factor whose element " + std::to_string(i + 1) + " has the code " + std::to_string(codes[i]) +
+                      ", of " + std::to_string(count) + " levels: make it with factor()",
+                  {{"element", std::to_string(i)}, {"actual", std::to_string(codes[i])},
+                   {"limit", std::to_string(count)}});
+  }
+}
+
 Values::Kind kind_of(const std::string& name, SEXP source) {
-  if (Rf_inherits(source, "factor")) return Values::Kind::factor;
-  if (Rf_inherits(source, "integer64")) return Values::Kind::integer64;
-  if (Rf_inherits(source, "Date")) return Values::Kind::date;
-  if (Rf_inherits(source, "POSIXct")) return Values::Kind::posixct;
+  for (const auto& facts : kClasses) {
+    if (!Rf_inherits(source, facts.name)) continue;
+    const int type = TYPEOF(source);
+    if (!(type == INTSXP && facts.may_be_integer) && !(type == REALSXP && facts.may_be_double)) {
+      refuse_column(name, std::string("is of class ") + facts.name + ", but holds values of type " +
+                              Rf_type2char(TYPEOF(source)) + ": make it with the functions of its class",
+                    {{"expected", facts.name}, {"actual", Rf_type2char(TYPEOF(source))}});
+    }
+    if (facts.kind == Values::Kind::factor) check_factor(name, source);
+    return facts.kind;
+  }
   for (const char* other : {"POSIXlt", "difftime", "data.frame"}) {
     if (!Rf_inherits(source, other)) continue;
     refuse_column(name, std::string("values of class ") + other + " have no type in a frame: use " +
@@ -68,7 +103,7 @@ void Values::set_shape() {
   if (shape.size() > static_cast<size_t>(kMaxRank)) {
     refuse_column(name, std::to_string(shape.size()) + " dimensions a row: at most 8 are allowed");
   }
-  places_ = column_major_places(shape);
+  if (rows) places_ = column_major_places(shape);
   elements = static_cast<int64_t>(places_.size());
 }
 
