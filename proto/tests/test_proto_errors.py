@@ -45,6 +45,25 @@ def test_unknown_code_is_an_internal_error(code: int) -> None:
     assert (error.message, error.attributes) == ("later", {"unknown_code": str(code)})
 
 
+@pytest.mark.parametrize("text", ["e", "é", "猫", "🙂"])
+def test_errors_are_cut(text: str) -> None:
+    """A message has at most 1,000 characters and 1,500 bytes; attributes 4 KiB, the last are left out."""
+    error = InvalidRequestError(text * 5000, {f"{index}": text * 3000 for index in range(100)})
+    carried = error.to_proto()
+    assert error.message == carried.message == str(error)
+    assert len(carried.message) <= 1000
+    assert len(carried.message.encode()) <= 1500
+    assert carried.message.endswith(text + "...")
+    assert sum(len((name + value).encode()) for name, value in carried.attributes.items()) <= 4096
+    assert carried.attributes["0"] == text * 80 + "..."
+
+
+def test_what_fits_is_not_cut() -> None:
+    """1,000 characters and 4 KiB of attributes travel as they are."""
+    error = InvalidRequestError("x" * 1000, {"a": "y" * 4095})
+    assert (error.to_proto().message, dict(error.to_proto().attributes)) == ("x" * 1000, {"a": "y" * 4095})
+
+
 def test_page_shows_the_table() -> None:
     """The table in docs/protocol.md is that of the code, and rules are numbered once."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text()

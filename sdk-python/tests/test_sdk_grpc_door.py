@@ -5,15 +5,17 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import numpy as np
 import pytest
 from rendezvous_proto import v1
-from rendezvous_proto.errors import ERROR_METADATA_KEY, ErrorCode
+from rendezvous_proto.errors import ERROR_METADATA_KEY, ErrorCode, InvalidFrameError
 from rendezvous_proto.frames import encode_frame
+from rendezvous_sdk.grpc_errors import trailing_metadata
 from rendezvous_sdk.grpc_server import GrpcServer
-from rendezvous_sdk.model import as_model
+from rendezvous_sdk.model import as_model, model
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.scoring import ParcelScorer
 from rendezvous_sdk.thread import ModelThread
@@ -160,3 +162,33 @@ async def test_claimed_rows_are_limited(rows: int) -> None:
     async with served() as channel:
         status, error = await refusal_of(channel, request(inputs=v1.Frame(rows=rows, columns=[column])))
     assert (status, int(error.code)) == (grpc.StatusCode.INVALID_ARGUMENT, ErrorCode.TOO_LARGE)
+
+
+@pytest.mark.parametrize("text", ["e", "\n", "é", "猫", "🙂"])
+@pytest.mark.parametrize("times", [81, 20_000, 100_000])
+async def test_echoes_are_cut(text: str, times: int) -> None:
+    """However long a name is, its refusal arrives as what it is, with the whole error."""
+    name = text * times
+    many = {f"{text}{index}": [1.0] for index in range(400)}
+    faults = [
+        (request(endpoint=name), ErrorCode.UNKNOWN_ENDPOINT),
+        (request(diagnostics=v1.Diagnostics(force_model=name)), ErrorCode.UNKNOWN_MODEL),
+        (request(name), ErrorCode.INVALID_REQUEST),
+        (request(inputs=encode_frame(many | {name: [1.0]})), ErrorCode.SIGNATURE_MISMATCH),
+    ]
+    declared = model(outputs={"p": "FP64"}, inputs={"x": "FP64"})(zeros)
+    async with served(declared) as channel:
+        for raw, code in faults:
+            _status, error = await refusal_of(channel, raw)
+            assert int(error.code) == code
+            assert len(error.message) <= 1000
+            assert all(len(value) <= 90 for value in error.attributes.values())
+
+
+@pytest.mark.parametrize("text", ["e", "é", "猫", "🙂"])
+def test_an_errors_metadata_is_bounded(text: str) -> None:
+    """Status and trailer stay below 8 KiB, where gRPC begins to refuse, whatever the error says."""
+    error = InvalidFrameError(text * 5000, {f"{index}{text * 100}": text * 3000 for index in range(100)})
+    ((_key, carried),) = trailing_metadata(error)
+    assert len(quote(error.message)) + len(carried) * 4 / 3 < 7500
+    assert v1.Error.FromString(carried).message == error.message

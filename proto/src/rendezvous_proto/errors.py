@@ -59,10 +59,17 @@ __all__ = [
     "UnimplementedError",
     "UnknownEndpointError",
     "UnknownModelError",
+    "shown",
 ]
 
 ERROR_METADATA_KEY = "rendezvous-error-bin"
 """Key of the trailing gRPC metadata that holds the serialized `v1.Error` beside a status that is not OK."""
+
+_MESSAGE_CHARACTERS = 1000
+_MESSAGE_BYTES = 1500
+"""As UTF-8: a status takes three for each that is not ASCII, and gRPC begins to refuse metadata at 8 KiB."""
+_SHOWN_CHARACTERS = 80
+_ATTRIBUTES_BYTES = 4096
 
 
 class ErrorCode(IntEnum):
@@ -203,6 +210,7 @@ class RendezvousError(Exception):
 
     Args:
         message: For people: what, the value, the limit, what to do. Never a stack trace, path or secret.
+            Cut after 1,000 characters or 1,500 bytes.
         attributes: For programs: the particulars by name; values become text. Default: none.
     """
 
@@ -214,7 +222,7 @@ class RendezvousError(Exception):
     """For programs: the particulars by name (`column`, `limit`, `actual`, ...)."""
 
     def __init__(self, message: str, attributes: Mapping[str, object] | None = None) -> None:
-        self.message = message
+        self.message = message = _cut_message(message)
         self.attributes = {name: str(value) for name, value in (attributes or {}).items()}
         super().__init__(message, self.attributes)  # both, so that it can be pickled
 
@@ -232,8 +240,8 @@ class RendezvousError(Exception):
         return self.facts.retryable
 
     def to_proto(self) -> v1.Error:
-        """Returns the message that travels."""
-        return v1.Error(code=self.code, message=self.message, attributes=self.attributes)  # type: ignore[arg-type] # same numbers
+        """Returns the message that travels; attributes of more than 4 KiB together are cut, then left out."""
+        return v1.Error(code=self.code, message=self.message, attributes=_cut_attributes(self.attributes))  # type: ignore[arg-type] # same numbers
 
     @staticmethod
     def of(code: int, message: str, attributes: Mapping[str, object] | None = None) -> "RendezvousError":
@@ -247,6 +255,34 @@ class RendezvousError(Exception):
     def from_proto(error: v1.Error) -> "RendezvousError":
         """Returns the leaf exception for a received message; never raises."""
         return RendezvousError.of(error.code, error.message, dict(error.attributes))
+
+
+def shown(value: str) -> str:
+    """Returns *value* as an error may echo it: cut after 80 characters."""
+    return value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "..."
+
+
+def _cut_message(message: str) -> str:
+    if len(message) > _MESSAGE_CHARACTERS:
+        message = message[: _MESSAGE_CHARACTERS - 3] + "..."
+    if not message.isascii() and len(octets := message.encode(errors="replace")) > _MESSAGE_BYTES:
+        message = octets[: _MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
+    return message
+
+
+def _cut_attributes(attributes: dict[str, str]) -> dict[str, str]:
+    if _size(attributes) <= _ATTRIBUTES_BYTES:
+        return attributes
+    cut = {shown(name): shown(value) for name, value in attributes.items()}
+    while _size(cut) > _ATTRIBUTES_BYTES:
+        cut.popitem()
+    return cut
+
+
+def _size(attributes: dict[str, str]) -> int:
+    return sum(
+        len(name.encode(errors="replace")) + len(text.encode(errors="replace")) for name, text in attributes.items()
+    )
 
 
 class InvalidRequestError(RendezvousError):

@@ -1,5 +1,7 @@
 """Errors as gRPC carries them: status by the table, details = message, the whole in trailing metadata."""
 
+from urllib.parse import quote
+
 import grpc
 from google.protobuf.message import DecodeError
 from rendezvous_proto import v1
@@ -10,6 +12,9 @@ from rendezvous_proto.errors import (
 )
 
 __all__ = ["from_rpc", "status_of", "trailing_metadata"]
+
+_METADATA_BYTES = 7_000
+"""Room for message and error in a status: gRPC refuses at random from 8 KiB of metadata on, and always at 16 KiB."""
 
 _BY_STATUS: dict[grpc.StatusCode, ErrorCode] = {
     grpc.StatusCode.INVALID_ARGUMENT: ErrorCode.INVALID_REQUEST,
@@ -32,8 +37,13 @@ def status_of(error: RendezvousError) -> grpc.StatusCode:
 
 
 def trailing_metadata(error: RendezvousError) -> tuple[tuple[str, bytes], ...]:
-    """Returns the metadata that carries the whole error beside the status."""
-    return ((ERROR_METADATA_KEY, error.to_proto().SerializeToString()),)
+    """Returns the metadata that carries the error beside the status: all of it, or as many attributes as fit."""
+    carried = error.to_proto()
+    room = _METADATA_BYTES - len(quote(error.message))
+    names = list(carried.attributes)
+    while names and carried.ByteSize() * 4 // 3 > room:  # in base64
+        del carried.attributes[names.pop()]
+    return ((ERROR_METADATA_KEY, carried.SerializeToString()),)
 
 
 def from_rpc(error: grpc.RpcError) -> RendezvousError:

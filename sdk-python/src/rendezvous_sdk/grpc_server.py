@@ -22,6 +22,7 @@ from rendezvous_proto.errors import (
     UnavailableError,
     UnknownEndpointError,
     UnknownModelError,
+    shown,
 )
 from rendezvous_proto.ids import new_id
 from rendezvous_proto.postbox import check_name
@@ -241,7 +242,7 @@ class _ScoreServicer:
         forced = request.diagnostics.force_model
         if forced and forced != self._options.name:
             raise UnknownModelError(
-                f"model {forced!r} was asked for; here is only {self._options.name!r}", {"model": forced}
+                f"model {shown(forced)!r} was asked for; here is only {self._options.name!r}", {"model": shown(forced)}
             )
         if request.inputs.rows < 1:
             raise InvalidFrameError(
@@ -253,9 +254,9 @@ class _ScoreServicer:
     def _check_addressed(self, endpoint: str) -> None:
         if endpoint not in ("", self._options.endpoint, self._options.name):
             raise UnknownEndpointError(
-                f"endpoint {endpoint!r} is not served here; here is model {self._options.name!r} "
+                f"endpoint {shown(endpoint)!r} is not served here; here is model {self._options.name!r} "
                 f"of endpoint {self._options.endpoint!r}",
-                {"endpoint": endpoint, "served": self._options.endpoint},
+                {"endpoint": shown(endpoint), "served": self._options.endpoint},
             )
 
 
