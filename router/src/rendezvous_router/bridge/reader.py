@@ -20,6 +20,7 @@ from rendezvous_sdk.pull import ContinuousPull
 from rendezvous_sdk.scoring import Delivery, unix_us
 from rendezvous_sdk.tasks import end_tasks
 
+from rendezvous_router.bridge.clock import BrokerClock
 from rendezvous_router.bridge.lane import Lane
 from rendezvous_router.bridge.parcel_queue import HOLD_OFFS_S, ParcelQueue, WaitingParcel
 
@@ -27,8 +28,6 @@ __all__ = ["BridgeReader"]
 
 _log = logging.getLogger(__name__)
 
-_CLOCK_REFRESH_S = 30.0
-_CLOCK_RETRY_S = 1.0
 _MAX_PAYLOAD_SHARE = 0.95
 _NEVER_PUBLISHED = (InvalidRequestError, errors.MaxPayloadError, errors.BadSubjectError)
 
@@ -67,7 +66,7 @@ class BridgeReader:
         self._opened_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
         self._owed = 0
-        self._offset_us = 0
+        self._clock = BrokerClock(nc, stream=self.consumer.stream, consumer=self.consumer.name)
         self._pull: ContinuousPull | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,12 +74,12 @@ class BridgeReader:
             lane.limit_bytes(min(MAX_PARCEL_BYTES, int(nc.max_payload * _MAX_PAYLOAD_SHARE)))
 
     async def start(self) -> None:
-        """Waits for the stream and makes the consumer; reads nothing yet."""
+        """Waits for the stream and the broker's time, and makes the consumer; reads nothing yet."""
         await self.consumer.wait_until_ensured()
-        await self._refresh_clock()
+        await self._clock.wait_read()
         self._tasks = [
             asyncio.create_task(self._signal_progress(), name="bridge-progress"),
-            asyncio.create_task(self._follow_clock(), name="bridge-clock"),
+            asyncio.create_task(self._clock.follow(), name="bridge-clock"),
         ]
 
     async def open(self) -> None:
@@ -218,7 +217,7 @@ class BridgeReader:
         return True
 
     def _delivery_of(self, msg: Msg) -> Delivery:
-        received = unix_us()
+        received, broker_us = unix_us(), self._clock.now_us()
         metadata = msg.metadata
         parcel = v1.Parcel()
         try:
@@ -229,7 +228,7 @@ class BridgeReader:
             parcel=parcel,
             sequence=metadata.sequence.stream,
             number=metadata.num_delivered,
-            age_us=received + self._offset_us - round(metadata.timestamp.timestamp() * 1e6),
+            age_us=broker_us - round(metadata.timestamp.timestamp() * 1e6),
             received_unix_us=received,
         )
 
@@ -256,20 +255,6 @@ class BridgeReader:
                 if now - parcel.signalled_at >= self._options.ack_wait_s / 3:
                     parcel.signalled_at = now
                     await _settle(parcel.msg.in_progress)
-
-    async def _follow_clock(self) -> None:
-        pause_s = _CLOCK_REFRESH_S
-        while True:
-            await asyncio.sleep(pause_s)
-            pause_s = _CLOCK_REFRESH_S if await self._refresh_clock() else _CLOCK_RETRY_S
-
-    async def _refresh_clock(self) -> bool:
-        try:
-            self._offset_us = await self.consumer.clock_offset_us()
-        except (errors.Error, TimeoutError, ValueError) as error:
-            _log.debug("broker's clock not read: %r", error)
-            return False
-        return True
 
 
 async def _settle(call: Callable[[], Awaitable[None]]) -> None:
