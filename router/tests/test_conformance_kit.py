@@ -82,7 +82,8 @@ def test_a_choice_that_matches_nothing_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grpc.nonsense: why", "no case 'grpc.nonsense'"),
+        ("# one\ngrpc.echo-nil: why", "line 2: there is no case 'grpc.echo-nil'; the nearest is 'grpc.echo-nul'"),
+        ("grpc.score: why\n: : :\n", "line 2, column 1: this is no YAML"),
         ("grpc.score:", "has no reason"),
         ("[grpc.score]", "one line for each case"),
         ("a: b: c", "mapping values"),
@@ -138,9 +139,31 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
         ["grpc://127.0.0.1:1", "--only", "grpc.nonsense"],
         ["grpc://127.0.0.1:1", "--known-failures", str(tmp_path / "none.yaml")],
         ["grpc://127.0.0.1:1", "--example", str(tmp_path / "none.json")],
+        ["grpc://127.0.0.1:1", "--junit", str(tmp_path / "none" / "junit.xml")],
+        ["grpc://127.0.0.1:1", "--junit", str(tmp_path)],
+        ["e/m", "--run", "bash -c 'echo unclosed"],
+        ["e/m", "--run", ""],
     ]
     for arguments in runs:
-        assert CliRunner().invoke(app, ["conformance", *arguments]).exit_code == 2
+        done = CliRunner().invoke(app, ["conformance", *arguments])
+        assert (done.exit_code, done.exception.__class__) == (2, SystemExit)
+        assert "error: " in done.stderr
+
+
+def test_a_level_that_there_is_not_ends_a_bridge_with_two() -> None:
+    """From the option and from the environment, and the levels are named."""
+    joined = ["bridge", "--endpoint", "e", "--model", "m", "--to", "grpc://127.0.0.1:1"]
+    for arguments, environment in ((["--log-level", "LOUD"], {}), ([], {"RENDEZVOUS_LOG_LEVEL": "LOUD"})):
+        done = CliRunner().invoke(app, [*joined, *arguments], env=environment)
+        assert done.exit_code == 2
+        assert "'LOUD': give one of DEBUG, INFO" in done.stderr
+
+
+def test_the_help_of_a_bridge_shows_columns_in_brackets() -> None:
+    """They are no markup."""
+    done = CliRunner().invoke(app, ["bridge", "--help"], env={"COLUMNS": "200"})
+    assert "tensor:FP32=[column,column]" in done.stdout
+    assert "column=tensor[1]" in done.stdout
 
 
 def test_a_target_that_does_not_start_ends_with_one() -> None:

@@ -40,7 +40,7 @@ def bridge(
     ],
     inputs: Annotated[
         str | None,
-        typer.Option(help="What the model's tensors are made of: tensor=column, tensor:FP32=[column,column], ..."),
+        typer.Option(help="What the model's tensors are made of: tensor=column, tensor:FP32=\\[column,column], ..."),
     ] = None,
     outputs: Annotated[
         str | None,
@@ -68,10 +68,10 @@ def bridge(
 
     Exit status: 0 drained, 1 serving failed, 2 the model server, the endpoint and the options do not fit together.
     """
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
+        logging.basicConfig(
+            level=_level(log_level), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
         name, version = _split_model(model)
         options = BridgeOptions(
             endpoint=endpoint,
@@ -108,6 +108,16 @@ def _mapping(file: Path | None, inputs: str | None, outputs: str | None) -> Mapp
         inputs={**read.inputs, **(parse_inputs(inputs) if inputs else {})},
         outputs={**read.outputs, **(parse_outputs(outputs) if outputs else {})},
     )
+
+
+def _level(text: str) -> int:
+    """Returns the number of a level of `logging`."""
+    levels = logging.getLevelNamesMapping()
+    name = text.strip().upper()
+    if name not in levels:
+        known = ", ".join(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+        raise InvalidRequestError(f"--log-level (RENDEZVOUS_LOG_LEVEL) is {text!r}: give one of {known}")
+    return levels[name]
 
 
 def _seconds(option: str, text: str) -> float:

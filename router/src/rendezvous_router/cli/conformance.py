@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -73,13 +75,15 @@ def conformance(
             _fail("give a target, grpc://HOST:PORT or ENDPOINT/MODEL; --list lists the cases")
         options = SiteOptions(
             target=parse_target(target),
-            run=run or "",
+            run=_command(run),
             nats=nats_address(nats),
             publish=publish,
             examples=_read_examples(example),
         )
         known = load_known_failures(known_failures) if known_failures else {}
         choose_cases(only or [])
+        if junit is not None:
+            _check_writable(junit)
     except (TargetError, KnownFailuresError, ValueError) as error:
         _fail(str(error))
     logging.getLogger("rendezvous_sdk").setLevel(logging.CRITICAL)  # the kit cuts its own connections
@@ -93,13 +97,16 @@ def conformance(
 
 
 def _print(report: Report, junit: Path | None, *, as_json: bool) -> None:
-    if junit is not None:
-        write_junit(report, junit)
     if as_json:
         print_json(report.to_dict())
     else:
         console.print(result_table(report))
         console.print(summary(report), highlight=False)
+    if junit is not None:
+        try:
+            write_junit(report, junit)
+        except OSError as error:
+            _fail(f"--junit {junit}: {error.strerror or error}")
 
 
 def _tell(result: Result) -> None:
@@ -113,6 +120,32 @@ def _print_cases(only: list[str]) -> None:
     for case in choose_cases(only):
         table.add_row(case.id, escape(case.title), " ".join(case.rules))
     console.print(table)
+
+
+def _command(run: str | None) -> str:
+    if run is None:
+        return ""
+    try:
+        words = shlex.split(run)
+    except ValueError as error:
+        raise TargetError(
+            f"--run {run!r} cannot be split into words: {error}; the command is not run by a shell, but quotes as "
+            "there: close each, or write the command into a script"
+        ) from error
+    if not words:
+        raise TargetError("--run is empty: give the command line of the model program, or leave --run out")
+    return run
+
+
+def _check_writable(junit: Path) -> None:
+    """Tells before the run what would else be told after it."""
+    folder = junit.parent
+    if junit.is_dir():
+        raise TargetError(f"--junit {junit} is a folder: name the file to write in it")
+    if not folder.is_dir():
+        raise TargetError(f"--junit {junit}: there is no folder {folder}: make it first")
+    if not os.access(junit if junit.exists() else folder, os.W_OK):
+        raise TargetError(f"--junit {junit} must not be written by this user")
 
 
 def _read_examples(path: Path | None) -> tuple[dict[str, Any], ...]:
