@@ -23,6 +23,11 @@ _REPEAT_LOG_S = 15.0
 _REQUEST_TIMEOUT_S = 2.0
 
 
+def monotonic_us() -> int:
+    """Returns the monotonic clock, microseconds since some moment."""
+    return time.monotonic_ns() // 1000
+
+
 class ModelConsumer:
     """The durable pull consumer that all replicas of one model version share."""
 
@@ -68,17 +73,25 @@ class ModelConsumer:
                 return
 
     async def clock_offset_us(self) -> int:
-        """Returns what must be added to this process's clock to get the broker's, microseconds.
+        """Returns what must be added to this process's wall clock to get the broker's, microseconds.
 
         Raises:
             nats.errors.Error, TimeoutError, ValueError: the server does not say.
         """
-        sent = time.time_ns()
+        return await self.monotonic_offset_us() + monotonic_us() - time.time_ns() // 1000
+
+    async def monotonic_offset_us(self) -> int:
+        """Returns what must be added to `monotonic_us` to get the broker's present time; no step of a clock moves it.
+
+        Raises:
+            nats.errors.Error, TimeoutError, ValueError: the server does not say.
+        """
+        sent = monotonic_us()
         subject = f"$JS.API.CONSUMER.INFO.{self.stream}.{self.name}"
         reply = await self._nc.request(subject, timeout=_REQUEST_TIMEOUT_S)
-        middle = (sent + time.time_ns()) // 2
+        middle = (sent + monotonic_us()) // 2
         stamp = json.loads(reply.data).get("ts", "")
-        return (_parse_nanoseconds(stamp) - middle) // 1000
+        return _parse_nanoseconds(stamp) // 1000 - middle
 
     def _config(self) -> ConsumerConfig:
         return ConsumerConfig(

@@ -14,7 +14,7 @@ from rendezvous_proto import v1
 from rendezvous_proto.errors import ErrorCode, InvalidRequestError, ModelFailedError
 from rendezvous_proto.postbox import score_subject
 
-from rendezvous_sdk.consumer import ModelConsumer
+from rendezvous_sdk.consumer import ModelConsumer, monotonic_us
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import ServeOptions
@@ -74,7 +74,10 @@ class PostboxReader:
         self._scoring: list[_Waiting] = []
         self._was_first_time = False
         self._arrived = asyncio.Event()
-        self._offset_us = 0
+        self._offset_us = unix_us() - monotonic_us()
+        """From the monotonic clock to the broker's; as long as that was not read, it is taken to agree with ours."""
+        self._is_clock_read = False
+        self._clock_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._pull: ContinuousPull | None = None
         self._stopping = False
@@ -83,6 +86,7 @@ class PostboxReader:
         """Waits for the stream, makes the consumer and begins to read."""
         await self.consumer.wait_until_ensured()
         await self._refresh_clock()
+        self._nc.reconnect_listeners.append(self._clock_due.set)
         self._pull = await ContinuousPull.start(
             self._nc,
             stream=self.consumer.stream,
@@ -106,6 +110,8 @@ class PostboxReader:
     async def stop(self) -> None:
         """Stops reading, gives back what waits, finishes and publishes what is being scored."""
         self._stopping = True
+        if self._clock_due.set in self._nc.reconnect_listeners:
+            self._nc.reconnect_listeners.remove(self._clock_due.set)
         if self._pull is None:
             return
         await self._pull.stop()
@@ -158,7 +164,7 @@ class PostboxReader:
     def _delivery_of(self, msg: Msg) -> Delivery:
         # Subject: $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<...>.<stored, ns>.<pending>,
         # or with domain and account before the stream and a random token at the end.
-        received = unix_us()
+        received, now_us = unix_us(), monotonic_us()
         tokens = msg.reply.split(".")
         first = 4 if len(tokens) == 9 else 6
         stored_us = int(tokens[first + 3]) // 1000
@@ -171,7 +177,7 @@ class PostboxReader:
             parcel=parcel,
             sequence=int(tokens[first + 1]),
             number=int(tokens[first]),
-            age_us=received + self._offset_us - stored_us,
+            age_us=now_us + self._offset_us - stored_us,
             received_unix_us=received,
         )
 
@@ -254,18 +260,24 @@ class PostboxReader:
                     await _settle(waiting.msg.in_progress)
 
     async def _follow_clock(self) -> None:
-        pause_s = _CLOCK_REFRESH_S
+        """Reads the broker's clock now and then, soon again after a failure, and at once after a reconnection."""
         while True:
-            await asyncio.sleep(pause_s)
-            pause_s = _CLOCK_REFRESH_S if await self._refresh_clock() else _CLOCK_RETRY_S
+            try:
+                async with asyncio.timeout(_CLOCK_REFRESH_S if self._is_clock_read else _CLOCK_RETRY_S):
+                    await self._clock_due.wait()
+            except TimeoutError:
+                pass
+            self._clock_due.clear()
+            await self._refresh_clock()
 
-    async def _refresh_clock(self) -> bool:
+    async def _refresh_clock(self) -> None:
         try:
-            self._offset_us = await self.consumer.clock_offset_us()
+            self._offset_us = await self.consumer.monotonic_offset_us()
         except (errors.Error, TimeoutError, ValueError) as error:
             _log.debug("broker's clock not read: %r", error)
-            return False
-        return True
+            self._is_clock_read = False
+        else:
+            self._is_clock_read = True
 
 
 def next_credit(present: int, least: int, scored: Sequence[Delivery], took_s: float) -> int:
