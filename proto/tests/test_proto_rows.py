@@ -1,5 +1,6 @@
 """Frames of one row recognised by their bytes: never another answer than the full checks give."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rendezvous_proto import v1
-from rendezvous_proto.frames import RowPattern, check_frame, encode_frame, type_number
+from rendezvous_proto.errors import InvalidFrameError
+from rendezvous_proto.frames import RowPattern, check_frame, encode_frame, join_frames, slice_frame, type_number
 from rendezvous_proto.signatures import check_signature
 
 TYPES = {"a": "STRING", "n": "FP64", "b": "STRING", "y": "BYTES", "t": "BOOL", "c": "STRING", "i": "INT16"}
@@ -130,3 +132,15 @@ def test_signatures_without_a_pattern(specs: list[v1.ColumnSpec]) -> None:
     assert not RowPattern.fits(specs)
     with pytest.raises(ValueError, match="scalars"):
         RowPattern(specs)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda frame: join_frames([frame, frame]), lambda frame: slice_frame(frame, 0, 1)],
+    ids=["joined", "cut"],
+)
+def test_columns_of_unknown_type_are_refused(use: Callable[[v1.Frame], object]) -> None:
+    """A frame that nobody checked is refused like one that somebody did."""
+    column = v1.Column(name="x", type=99, values=bytes(16))  # type: ignore[arg-type] # that is the point
+    with pytest.raises(InvalidFrameError, match="type 99 is unknown"):
+        use(v1.Frame(rows=2, columns=[column]))

@@ -72,14 +72,6 @@ class ModelConsumer:
             else:
                 return
 
-    async def clock_offset_us(self) -> int:
-        """Returns what must be added to this process's wall clock to get the broker's, microseconds.
-
-        Raises:
-            nats.errors.Error, TimeoutError, ValueError: the server does not say.
-        """
-        return await self.monotonic_offset_us() + monotonic_us() - time.time_ns() // 1000
-
     async def monotonic_offset_us(self) -> int:
         """Returns what must be added to `monotonic_us` to get the broker's present time; no step of a clock moves it.
 

@@ -7,7 +7,7 @@ from rendezvous_proto.errors import InvalidFrameError
 from rendezvous_proto.frames._bits import join_bits, pack_bits, unpack_bits
 from rendezvous_proto.frames._check import shown_name
 from rendezvous_proto.frames._rows import join_rows
-from rendezvous_proto.frames._types import STRING, WIDTHS, elements_per_row, type_name
+from rendezvous_proto.frames._types import STRING, column_width, elements_per_row, type_name
 
 _MANY = 4
 """Frames from which on it pays to look whether they are of one row each."""
@@ -50,7 +50,7 @@ def _join_columns(columns: Sequence[v1.Column], rows: Sequence[int]) -> v1.Colum
         if column.name != name or column.type != kind or column.shape != shape:
             _refuse_join(first, column, index)
     joined = v1.Column(name=name, type=kind, shape=shape)
-    if WIDTHS[kind]:
+    if column_width(kind):
         joined.values = b"".join([column.values for column in columns])
     elif kind == STRING:
         joined.strings.extend([text for column in columns for text in column.strings])
@@ -119,7 +119,7 @@ def _cut(frame: v1.Frame, spans: Sequence[tuple[int, int]]) -> list[v1.Frame]:
 def _cut_column(column: v1.Column, rows: int, spans: Sequence[tuple[int, int]]) -> list[v1.Column]:
     name, kind, shape = column.name, column.type, list(column.shape)
     elements = elements_per_row(shape)
-    if stride := WIDTHS[kind] * elements:
+    if stride := column_width(kind) * elements:
         values = column.values
         cut = [
             v1.Column(name=name, type=kind, shape=shape, values=values[start * stride : stop * stride])
