@@ -10,6 +10,7 @@ import io.rendezvous.InvalidRequestException;
 import io.rendezvous.Model;
 import io.rendezvous.ModelDescription;
 import io.rendezvous.ModelServer;
+import io.rendezvous.RendezvousException;
 import io.rendezvous.v1.ModelInfo;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -71,6 +72,10 @@ public final class OnnxModel implements Model {
                     file.getFileName() + " cannot be read: give the path of an ONNX file",
                     Map.of("file", file.getFileName()));
         }
+        return DeepStack.call(() -> open(file, threads));
+    }
+
+    private static OnnxModel open(Path file, int threads) {
         OrtEnvironment environment = OrtEnvironment.getEnvironment();
         try (SessionOptions options = new SessionOptions()) {
             options.setIntraOpNumThreads(threads);
@@ -84,7 +89,8 @@ public final class OnnxModel implements Model {
     }
 
     /**
-     * Serves a file until SIGTERM; endpoint, name and the rest come from the environment.
+     * Serves a file until SIGTERM; endpoint, name and the rest come from the environment. What keeps it from that is
+     * said on standard error, and ends the process with status 1.
      *
      * @param arguments the file
      */
@@ -93,7 +99,12 @@ public final class OnnxModel implements Model {
             System.err.println("usage: OnnxModel FILE, with RENDEZVOUS_ENDPOINT and RENDEZVOUS_MODEL set");
             System.exit(2);
         }
-        ModelServer.builder(load(Path.of(arguments[0]))).run();
+        try {
+            ModelServer.builder(load(Path.of(arguments[0]))).run();
+        } catch (RendezvousException error) {
+            System.err.println("OnnxModel: " + error.getMessage());
+            System.exit(1);
+        }
     }
 
     @Override
