@@ -118,7 +118,7 @@ public final class Frame {
         int index = find(name);
         if (index < 0) {
             throw new SignatureMismatchException(
-                    "there is no column '" + FrameCheck.shown(name) + "'; there are " + String.join(", ", names()),
+                    "there is no column '" + FrameCheck.shown(name) + "'; there are " + FrameCheck.shown(names()),
                     Map.of("column", FrameCheck.shown(name)));
         }
         return view(index);

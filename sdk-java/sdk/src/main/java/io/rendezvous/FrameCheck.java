@@ -1,6 +1,7 @@
 package io.rendezvous;
 
 import com.google.protobuf.ByteString;
+import io.rendezvous.internal.Shown;
 import io.rendezvous.v1.DataType;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -11,7 +12,6 @@ import java.util.Set;
 /** Refuses frames that contradict themselves, by the column's name (P40 to P51). */
 final class FrameCheck {
     private static final int MAX_RANK = 8;
-    private static final int SHOWN_CHARACTERS = 80;
 
     private FrameCheck() {}
 
@@ -39,7 +39,11 @@ final class FrameCheck {
     }
 
     static String shown(String name) {
-        return name.length() <= SHOWN_CHARACTERS ? name : name.substring(0, SHOWN_CHARACTERS) + "...";
+        return Shown.value(name);
+    }
+
+    static String shown(List<String> names) {
+        return Shown.names(names);
     }
 
     private static void checkName(String name, int index, Set<String> seen) {

@@ -1,5 +1,6 @@
 package io.rendezvous;
 
+import io.rendezvous.internal.Shown;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -94,15 +95,16 @@ public abstract sealed class RendezvousException extends RuntimeException
     }
 
     /**
-     * The message that travels.
+     * The message that travels: the message cut to 1,000 characters, and attributes as far as 4 KiB hold both.
      *
      * @return code, message and attributes
      */
     public io.rendezvous.v1.Error toProto() {
+        String message = Shown.cut(getMessage(), Shown.MESSAGE_CHARACTERS);
         return io.rendezvous.v1.Error.newBuilder()
                 .setCodeValue(code.number())
-                .setMessage(getMessage())
-                .putAllAttributes(attributes)
+                .setMessage(message)
+                .putAllAttributes(Shown.attributes(message, attributes))
                 .build();
     }
 

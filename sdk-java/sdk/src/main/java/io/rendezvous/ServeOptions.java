@@ -27,6 +27,8 @@ import java.util.Map;
  *     1 stays 1; default 4
  * @param maxJoinedRows waiting parcels are scored together as one table of at most so many rows; default 16384
  * @param maxMessageBytes largest gRPC message, 1 KiB to 512 MiB; default 4 MiB
+ * @param maxRows most rows of one request or parcel, 1 to 1,000,000,000; more are refused with TOO_LARGE; default
+ *     1,000,000
  */
 public record ServeOptions(
         String endpoint,
@@ -41,9 +43,13 @@ public record ServeOptions(
         Duration scoringLimit,
         int credit,
         int maxJoinedRows,
-        int maxMessageBytes) {
+        int maxMessageBytes,
+        int maxRows) {
     /** Where NATS is, if nothing says otherwise. */
     public static final String DEFAULT_NATS = "nats://127.0.0.1:4222";
+
+    /** Most rows of one request or parcel, if nothing says otherwise. */
+    public static final int DEFAULT_MAX_ROWS = 1_000_000;
 
     /**
      * Checks everything.
@@ -61,6 +67,7 @@ public record ServeOptions(
      * @param credit as the component
      * @param maxJoinedRows as the component
      * @param maxMessageBytes as the component
+     * @param maxRows as the component
      * @throws InvalidRequestException a name is malformed, a value out of its range, or both doors are closed
      */
     public ServeOptions {
@@ -73,6 +80,7 @@ public record ServeOptions(
         checkRange("credit", credit, 1, 256);
         checkRange("max joined rows", maxJoinedRows, 1, 10_000_000);
         checkRange("max message bytes", maxMessageBytes, 1024, 512 * 1024 * 1024);
+        checkRange("max rows", maxRows, 1, 1_000_000_000);
         if (!postbox && !grpc) {
             throw new InvalidRequestException("neither the postbox nor gRPC is served: leave one of them on");
         }
@@ -130,6 +138,7 @@ public record ServeOptions(
         private int credit = 4;
         private int maxJoinedRows = 16_384;
         private int maxMessageBytes = 4 * 1024 * 1024;
+        private int maxRows = DEFAULT_MAX_ROWS;
 
         private Builder(Map<String, String> environment) {
             this.environment = environment;
@@ -279,6 +288,17 @@ public record ServeOptions(
         }
 
         /**
+         * Sets maxRows.
+         *
+         * @param value most rows of one request or parcel
+         * @return this builder
+         */
+        public Builder maxRows(int value) {
+            this.maxRows = value;
+            return this;
+        }
+
+        /**
          * Makes the options.
          *
          * @return the options
@@ -298,7 +318,8 @@ public record ServeOptions(
                     duration(scoringLimit, "RENDEZVOUS_SCORING_LIMIT", "60s"),
                     credit,
                     maxJoinedRows,
-                    maxMessageBytes);
+                    maxMessageBytes,
+                    maxRows);
         }
 
         /** A name that stands back behind the environment's. */

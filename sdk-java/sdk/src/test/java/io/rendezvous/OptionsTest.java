@@ -56,6 +56,7 @@ class OptionsTest {
         assertEquals(ServeOptions.DEFAULT_NATS, bare.nats());
         assertEquals(Duration.ofSeconds(1), bare.ackWait());
         assertEquals(Duration.ofSeconds(60), bare.scoringLimit());
+        assertEquals(1_000_000, bare.maxRows());
     }
 
     static Stream<Arguments> refused() {
@@ -71,6 +72,7 @@ class OptionsTest {
                 row("credit is 0", options -> options.credit(0)),
                 row("max joined rows is 0", options -> options.maxJoinedRows(0)),
                 row("max message bytes is 5", options -> options.maxMessageBytes(5)),
+                row("max rows is 0", options -> options.maxRows(0)),
                 row("neither", options -> options.grpc(false).postbox(false)));
     }
 

@@ -7,6 +7,7 @@ import io.grpc.StatusRuntimeException;
 import io.rendezvous.ErrorCode;
 import io.rendezvous.RendezvousException;
 import io.rendezvous.v1.Error;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
 /** Errors as gRPC carries them: status by the table, details = message, the whole in trailing metadata (P82). */
@@ -14,15 +15,36 @@ public final class GrpcErrors {
     private static final Metadata.Key<byte[]> ERROR =
             Metadata.Key.of(Names.ERROR_METADATA_KEY, Metadata.BINARY_BYTE_MARSHALLER);
 
+    /** Clients take 8 KiB of metadata unless told otherwise; the rest is for what gRPC adds. */
+    private static final int METADATA_BYTES = 7000;
+
     private GrpcErrors() {}
 
     /** Returns the status with which a call ends that failed so. */
     public static StatusRuntimeException toStatus(RendezvousException error) {
+        Error carried = error.toProto();
+        byte[] packed = carried.toByteArray();
         Metadata trailers = new Metadata();
-        trailers.put(ERROR, error.toProto().toByteArray());
+        trailers.put(ERROR, packed);
+        int left = METADATA_BYTES - (packed.length + 2) / 3 * 4;
         return Status.fromCode(Status.Code.valueOf(error.code().grpcStatus()))
-                .withDescription(error.getMessage())
+                .withDescription(fitting(carried.getMessage(), left))
                 .asRuntimeException(trailers);
+    }
+
+    /** Cuts details that are too long as HTTP/2 carries them: three bytes for each that is not printable ASCII. */
+    private static String fitting(String details, int most) {
+        int bytes = 0;
+        for (int at = 0; at < details.length(); ) {
+            int point = details.codePointAt(at);
+            boolean plain = point >= ' ' && point <= '~' && point != '%';
+            bytes += plain ? 1 : 3 * Character.toString(point).getBytes(StandardCharsets.UTF_8).length;
+            if (bytes > most) {
+                return details.substring(0, at);
+            }
+            at += Character.charCount(point);
+        }
+        return details;
     }
 
     /** Returns the typed error of a failed call; from its metadata, else from its status. */

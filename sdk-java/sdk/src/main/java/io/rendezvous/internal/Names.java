@@ -25,7 +25,6 @@ public final class Names {
 
     private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_-]{1,64}");
     private static final Pattern VERSION = Pattern.compile("[A-Za-z0-9_.-]{1,64}");
-    private static final int SHOWN_CHARACTERS = 80;
 
     private Names() {}
 
@@ -76,7 +75,7 @@ public final class Names {
     }
 
     private static InvalidRequestException refusal(String kind, String value, String allowed) {
-        String shown = value.length() <= SHOWN_CHARACTERS ? value : value.substring(0, SHOWN_CHARACTERS) + "...";
+        String shown = Shown.value(value);
         return new InvalidRequestException(
                 kind + " '" + shown + "' is not allowed (" + value.length() + " characters): use 1 to 64 of " + allowed,
                 Map.of("kind", kind, "value", shown, "allowed", allowed));

@@ -4,6 +4,7 @@ import io.rendezvous.Frame;
 import io.rendezvous.InvalidFrameException;
 import io.rendezvous.ModelFailedException;
 import io.rendezvous.RendezvousException;
+import io.rendezvous.ServeOptions;
 import io.rendezvous.TooLargeException;
 import io.rendezvous.v1.Error;
 import io.rendezvous.v1.ItemScore;
@@ -29,6 +30,7 @@ import org.slf4j.LoggerFactory;
 public final class ParcelScorer {
     private static final Logger LOG = LoggerFactory.getLogger(ParcelScorer.class);
     private static final int MESSAGE_CHARACTERS = 300;
+    private static final int BRIEF_CHARACTERS = 40;
     private static final long SPLITTING_LIMIT_NS = 5_000_000_000L;
 
     private final ServedModel model;
@@ -37,6 +39,7 @@ public final class ParcelScorer {
     private final Traces traces;
     private final LongSupplier clock;
     private volatile int maxBytes = Names.MAX_PARCEL_BYTES;
+    private volatile int maxRows = ServeOptions.DEFAULT_MAX_ROWS;
 
     /**
      * Who answers.
@@ -75,6 +78,11 @@ public final class ParcelScorer {
         maxBytes = bytes;
     }
 
+    /** Sets the most rows of one parcel; each request of a larger one is answered with TOO_LARGE. */
+    public void limitRows(int rows) {
+        maxRows = rows;
+    }
+
     /**
      * Scores several parcels, as one table where their columns are the same.
      *
@@ -87,7 +95,7 @@ public final class ParcelScorer {
         List<ParcelWork> live = new ArrayList<>(deliveries.size());
         for (Delivery delivery : deliveries) {
             ParcelWork work = new ParcelWork(delivery);
-            work.admit();
+            work.admit(maxRows);
             works.add(work);
             if (work.liveCount() > 0) {
                 live.add(work);
@@ -109,7 +117,7 @@ public final class ParcelScorer {
         List<ParcelWork> works = new ArrayList<>(deliveries.size());
         for (Delivery delivery : deliveries) {
             ParcelWork work = new ParcelWork(delivery);
-            work.admit();
+            work.admit(maxRows);
             work.refuse(error);
             works.add(work);
         }
@@ -238,16 +246,54 @@ public final class ParcelScorer {
                 .setDelivery(delivery.number());
         work.fill(score, traces, identity);
         ParcelScore full = score.build();
-        return full.getSerializedSize() > maxBytes ? tooLarge(full) : full;
+        return fits(full) ? full : fitted(full);
     }
 
-    private ParcelScore tooLarge(ParcelScore full) {
+    private boolean fits(ParcelScore score) {
+        return score.getSerializedSize() <= maxBytes;
+    }
+
+    /** Shortens the errors; where that does not do, refuses the outputs, saying as much about it as there is room. */
+    private ParcelScore fitted(ParcelScore full) {
+        ParcelScore brief = shortened(full);
+        if (fits(brief)) {
+            return brief;
+        }
         int size = full.getSerializedSize();
         Error error = new TooLargeException(
                         "the model's output has " + size + " bytes for this parcel; the limit is " + maxBytes
                                 + ": give fewer or smaller columns, or send fewer rows a request",
                         Map.of("actual", size, "limit", maxBytes))
                 .toProto();
+        ParcelScore refused = refused(full, error);
+        if (!fits(refused)) {
+            refused = refused(full, brief(error));
+        }
+        // A parcel's items with no more than a code are smaller than the parcel was, which had fitted.
+        return fits(refused)
+                ? refused
+                : refused(
+                        full, error.toBuilder().clearMessage().clearAttributes().build());
+    }
+
+    private static ParcelScore shortened(ParcelScore full) {
+        ParcelScore.Builder score = full.toBuilder();
+        for (ItemScore.Builder item : score.getItemsBuilderList()) {
+            if (item.hasError()) {
+                item.setError(brief(item.getError()));
+            }
+        }
+        return score.build();
+    }
+
+    private static Error brief(Error error) {
+        return error.toBuilder()
+                .setMessage(Shown.cut(error.getMessage(), BRIEF_CHARACTERS))
+                .clearAttributes()
+                .build();
+    }
+
+    private static ParcelScore refused(ParcelScore full, Error error) {
         ParcelScore.Builder score = full.toBuilder().clearOutputs();
         for (ItemScore.Builder item : score.getItemsBuilderList()) {
             item.setRows(0).setError(error);
@@ -263,10 +309,8 @@ public final class ParcelScorer {
         if (text.isEmpty()) {
             text = "no message";
         }
-        if (text.length() > MESSAGE_CHARACTERS) {
-            text = text.substring(0, MESSAGE_CHARACTERS - 3) + "...";
-        }
-        String kind = kindOf(error);
+        text = Shown.cut(text, MESSAGE_CHARACTERS);
+        String kind = Shown.value(kindOf(error));
         return new ModelFailedException("the model raised " + kind + ": " + text, Map.of("exception", kind));
     }
 

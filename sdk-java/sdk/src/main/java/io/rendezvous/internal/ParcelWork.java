@@ -6,6 +6,7 @@ import io.rendezvous.InvalidFrameException;
 import io.rendezvous.InvalidOutputException;
 import io.rendezvous.ModelFailedException;
 import io.rendezvous.RendezvousException;
+import io.rendezvous.TooLargeException;
 import io.rendezvous.v1.ItemScore;
 import io.rendezvous.v1.Parcel;
 import io.rendezvous.v1.ParcelItem;
@@ -30,11 +31,12 @@ final class ParcelWork {
         this.errors = new RendezvousException[items.size()];
     }
 
-    /** Decides which items are scored: none of a parcel that is given up or malformed, else all that are not expired. */
-    void admit() {
+    /** Decides which items are scored: none of a parcel given up, malformed or too large, else all but expired ones. */
+    void admit(int maxRows) {
         try {
             checkDeliveries();
             checkRows();
+            checkLimit("parcel", delivery.parcel().getInputs().getRows(), maxRows);
             inputs = Frame.of(delivery.parcel().getInputs());
         } catch (RendezvousException refusal) {
             Arrays.fill(errors, refusal);
@@ -150,13 +152,29 @@ final class ParcelWork {
         }
     }
 
+    /** Refuses too many rows before anything of that size is made: columns without elements claim any number (P40). */
+    static void checkLimit(String what, long rows, int maxRows) {
+        if (rows > maxRows) {
+            throw new TooLargeException(
+                    "the " + what + " has " + rows + " rows; the limit is " + maxRows + ": send fewer rows a request",
+                    Map.of("actual", rows, "limit", maxRows));
+        }
+    }
+
     private void checkRows() {
         Parcel parcel = delivery.parcel();
         long rows = 0;
         long least = Long.MAX_VALUE;
-        for (ParcelItem item : items) {
-            least = Math.min(least, item.getRows());
-            rows += item.getRows();
+        try {
+            for (ParcelItem item : items) {
+                least = Math.min(least, item.getRows());
+                rows = Math.addExact(rows, item.getRows());
+            }
+        } catch (ArithmeticException overflow) {
+            throw new InvalidFrameException(
+                    "the parcel's items have more rows in all than can be counted, its frame has "
+                            + parcel.getInputs().getRows() + ": they must be the same",
+                    Map.of("actual", parcel.getInputs().getRows()));
         }
         if (rows != parcel.getInputs().getRows() || least < 1) {
             throw new InvalidFrameException(

@@ -90,7 +90,7 @@ public final class Replica {
         return name;
     }
 
-    /** Fails when the connection to NATS was closed for good by somebody else than this replica; never completes else. */
+    /** Fails when the connection to NATS was closed for good, and not by this replica; never completes else. */
     public CompletableFuture<Void> lost() {
         return lost;
     }
@@ -152,6 +152,7 @@ public final class Replica {
         String label = "model " + options.endpoint() + "/" + options.name() + ":" + options.version() + " " + name;
         connection = NatsConnections.connect(options.nats(), label, this::onReconnected, this::onClosed, closing);
         long maxPayload = connection.getServerInfo().getMaxPayload();
+        scorer.limitRows(options.maxRows());
         scorer.limitBytes((int) Math.min(Names.MAX_PARCEL_BYTES, maxPayload * MAX_PAYLOAD_SHARE));
         Registration entry = new Registration(connection, info, options, counters, name, grpcAddress());
         PostboxReader made = new PostboxReader(connection, scorer, thread, options, counters, upkeep);

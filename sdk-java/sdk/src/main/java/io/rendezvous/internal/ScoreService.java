@@ -13,7 +13,6 @@ import io.rendezvous.Frame;
 import io.rendezvous.InvalidFrameException;
 import io.rendezvous.RendezvousException;
 import io.rendezvous.ServeOptions;
-import io.rendezvous.TooLargeException;
 import io.rendezvous.UnknownEndpointException;
 import io.rendezvous.UnknownModelException;
 import io.rendezvous.v1.DescribeRequest;
@@ -134,9 +133,10 @@ final class ScoreService {
         }
         String forced = request.getDiagnostics().getForceModel();
         if (!forced.isEmpty() && !forced.equals(options.name())) {
+            String shown = Shown.value(forced);
             throw new UnknownModelException(
-                    "model '" + forced + "' was asked for; here is only '" + options.name() + "'",
-                    Map.of("model", forced));
+                    "model '" + shown + "' was asked for; here is only '" + options.name() + "'",
+                    Map.of("model", shown));
         }
         Frame inputs = checkInputs(request);
         if (deadline != null && deadline.timeRemaining(TimeUnit.NANOSECONDS) <= 0) {
@@ -146,26 +146,21 @@ final class ScoreService {
     }
 
     private Frame checkInputs(ScoreRequest request) {
+        ParcelWork.checkLimit("request", request.getInputs().getRows(), options.maxRows());
         Frame inputs = Frame.of(request.getInputs());
         if (inputs.rows() < 1) {
             throw new InvalidFrameException("the request has 0 rows: send at least 1", Map.of("rows", 0));
-        }
-        // Columns without elements claim any number of rows for no bytes (P40).
-        if (inputs.rows() > options.maxMessageBytes()) {
-            throw new TooLargeException(
-                    "the request has " + inputs.rows() + " rows; the limit is " + options.maxMessageBytes()
-                            + ": send fewer rows a request",
-                    Map.of("actual", inputs.rows(), "limit", options.maxMessageBytes()));
         }
         return inputs;
     }
 
     private void checkAddressed(String endpoint) {
         if (!endpoint.isEmpty() && !endpoint.equals(options.endpoint()) && !endpoint.equals(options.name())) {
+            String shown = Shown.value(endpoint);
             throw new UnknownEndpointException(
-                    "endpoint '" + endpoint + "' is not served here; here is model '" + options.name()
-                            + "' of endpoint '" + options.endpoint() + "'",
-                    Map.of("endpoint", endpoint, "served", options.endpoint()));
+                    "endpoint '" + shown + "' is not served here; here is model '" + options.name() + "' of endpoint '"
+                            + options.endpoint() + "'",
+                    Map.of("endpoint", shown, "served", options.endpoint()));
         }
     }
 

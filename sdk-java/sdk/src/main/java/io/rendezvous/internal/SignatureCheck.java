@@ -140,7 +140,7 @@ public final class SignatureCheck {
             if (!frame.has(spec.getName())) {
                 String expected =
                         ColumnType.of(spec.getTypeValue()) + spec.getShapeList().toString();
-                String there = frame.names().isEmpty() ? "no columns" : String.join(", ", frame.names());
+                String there = frame.names().isEmpty() ? "no columns" : Shown.names(frame.names());
                 throw refuse(spec.getName(), "(" + expected + ") is absent; there are " + there, "expected", expected);
             }
         }
@@ -156,7 +156,8 @@ public final class SignatureCheck {
                 actual);
     }
 
-    private SignatureMismatchException refuse(String column, String fault, Object... attributes) {
+    private SignatureMismatchException refuse(String name, String fault, Object... attributes) {
+        String column = Shown.value(name);
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("what", what);
         all.put("column", column);
@@ -167,6 +168,6 @@ public final class SignatureCheck {
     }
 
     private String known() {
-        return String.join(", ", specs.stream().map(ColumnSpec::getName).toList());
+        return Shown.names(specs.stream().map(ColumnSpec::getName).toList());
     }
 }

@@ -70,7 +70,8 @@ final class Utf8Diagnosis {
             return new Fault("", path);
         }
         if (field.isRepeated()) {
-            return new Fault(column, "column '" + column + "': element " + element);
+            String shown = Shown.value(column);
+            return new Fault(shown, "column '" + shown + "': element " + element);
         }
         String shown = bytes.substring(0, Math.min(bytes.size(), SHOWN_BYTES)).toStringUtf8();
         return new Fault(shown, "column '" + shown + "': its name");

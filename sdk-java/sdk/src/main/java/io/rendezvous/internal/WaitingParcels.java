@@ -71,7 +71,11 @@ final class WaitingParcels {
             if (parcel.delivery.number() > 1) {
                 continue;
             }
-            rows += Math.max(0, parcel.delivery.parcel().getInputs().getRows());
+            rows += Math.max(
+                    0,
+                    Math.min(
+                            Integer.MAX_VALUE,
+                            parcel.delivery.parcel().getInputs().getRows()));
             if (!batch.isEmpty() && rows > maxJoinedRows) {
                 break;
             }
