@@ -34,7 +34,6 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -326,11 +325,12 @@ class ServedModelTest {
         long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - started);
         over.countDown();
         assertTrue(tookMs < 9000, "closed after " + tookMs + " ms");
-        List<String> left = Thread.getAllStackTraces().keySet().stream()
-                .filter(thread -> !thread.isDaemon() && thread.getName().contains(server.replica()))
-                .map(Thread::getName)
-                .toList();
-        assertEquals(List.of(), left);
+        for (Thread thread : Thread.getAllStackTraces().keySet()) {
+            if (!thread.isDaemon() && thread.getName().contains(server.replica())) {
+                thread.join(2000);
+                assertFalse(thread.isAlive(), "lives on: " + thread.getName());
+            }
+        }
     }
 
     /** The model and its replica are registered, and what the replica has done is told. */
@@ -370,7 +370,7 @@ class ServedModelTest {
                     "parcels",
                     "p50_ms",
                     "p99_ms");
-            assertEquals(expected, status.keySet().stream().collect(Collectors.toSet()));
+            assertEquals(expected, status.keySet());
         }
     }
 
