@@ -2,17 +2,25 @@
 
 import inspect
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from google.protobuf import json_format
 from junitparser import JUnitXml
 from rendezvous_proto import v1
+from rendezvous_proto.postbox import MODELS_BUCKET, model_key
 from rendezvous_router.cli import app
 from rendezvous_router.conformance import (
     CASES,
     KnownFailuresError,
     Report,
     Result,
+    SiteError,
+    SiteOptions,
     Status,
     Target,
     TargetError,
@@ -22,9 +30,17 @@ from rendezvous_router.conformance import (
 from rendezvous_router.conformance.frames import InputMaker, difference, make_column
 from rendezvous_router.conformance.report import result_table, summary, write_junit
 from rendezvous_router.conformance.runner import choose_cases
+from rendezvous_router.conformance.site import Site
+from rendezvous_router.nats_server import NatsServer
+from rendezvous_sdk.nats_connection import connect
 from typer.testing import CliRunner
 
 FP64 = v1.ColumnSpec(name="x", type=v1.DataType.DATA_TYPE_FP64)
+
+
+class _Described(v1.ScoreServicer):
+    def Describe(self, request: Any, context: Any) -> v1.ModelInfo:  # noqa: N802 - gRPC
+        return v1.ModelInfo(name="m", version="1")
 
 
 def result(case_id: str, status: Status) -> Result:
@@ -143,6 +159,7 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
         ["grpc://127.0.0.1:1", "--junit", str(tmp_path)],
         ["e/m", "--run", "bash -c 'echo unclosed"],
         ["e/m", "--run", ""],
+        ["e/m", "--run", "true", "--start-limit", "soon"],
     ]
     for arguments in runs:
         done = CliRunner().invoke(app, ["conformance", *arguments])
@@ -166,11 +183,78 @@ def test_the_help_of_a_bridge_shows_columns_in_brackets() -> None:
     assert "column=tensor[1]" in done.stdout
 
 
-def test_a_target_that_does_not_start_ends_with_one() -> None:
-    """A command that there is not, and a program that ends, are told."""
-    for command in ("/no/such/program", "false"):
-        done = CliRunner().invoke(app, ["conformance", "grpc://127.0.0.1:1", "--run", command])
-        assert done.exit_code == 1
+@pytest.mark.parametrize(
+    ("target", "run", "told"),
+    [
+        ("grpc://127.0.0.1:1", "/no/such/program", "/no/such/program: No such file"),
+        ("grpc://127.0.0.1:1", "false", "'false' ended with status 1; it printed nothing"),
+        ("e/m", "true", "'true' ended with status 0; it printed nothing"),
+        (
+            "e/m",
+            "bash -c 'echo one; echo two >&2; exit 3'",
+            "output ends with:\none\nits standard error ends with:\ntwo",
+        ),
+        ("e/m", "bash -c 'echo ready: at last; sleep 60'", "printed 'ready: at last', an ill-formed line of readiness"),
+    ],
+)
+def test_a_program_that_cannot_be_tried_is_noticed_at_once(target: str, run: str, told: str) -> None:
+    """One that there is not, one that ends and one that misspells its readiness; its last words are shown."""
+    started = time.monotonic()
+    done = CliRunner().invoke(app, ["conformance", target, "--run", run])
+    assert done.exit_code == 1
+    assert told in done.stderr
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("target", ["e/m", "grpc://127.0.0.1:1"])
+async def test_a_program_that_never_is_ready_is_named(target: str) -> None:
+    """With its last lines, after the time that it has to start."""
+    run = "bash -c 'echo garbage; exec sleep 60'"
+    with pytest.raises(SiteError, match=r"(?s)echo garbage.*ends with:\ngarbage"):
+        await Site.open(SiteOptions(target=parse_target(target), run=run, ready_limit_s=1.5))
+
+
+def test_a_wrong_address_is_named_with_the_cause() -> None:
+    """Soon."""
+    started = time.monotonic()
+    done = CliRunner().invoke(app, ["conformance", "grpc://127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert "grpc://127.0.0.1:1: connection refused" in done.stderr
+    assert time.monotonic() - started < 6
+
+
+async def test_a_model_that_is_not_registered_is_answered_with_those_that_are(nats_server: NatsServer) -> None:
+    """Or with the versions that there are to choose from."""
+
+    async def refusal(target: str) -> str:
+        with pytest.raises(SiteError) as caught:
+            await Site.open(SiteOptions(target=parse_target(target), nats=nats_server.url))
+        return str(caught.value)
+
+    assert "no model is registered there" in await refusal("nope/nope")
+    nc = await connect(nats_server.url, name="test", timeout_s=5.0)
+    bucket = await nc.jetstream().create_key_value(bucket=MODELS_BUCKET)
+    for version in ("1.0", "2"):
+        info = v1.ModelInfo(name="tree", version=version)
+        await bucket.put(model_key("credit", "tree", version), json_format.MessageToJson(info).encode())
+    await nc.close()
+    assert "registered are credit/tree:1.0, credit/tree:2" in await refusal("nope/nope")
+    assert "in 2 versions: name one, credit/tree:1.0, credit/tree:2" in await refusal("credit/tree")
+
+
+def test_a_run_in_which_nothing_is_applicable_ends_with_two() -> None:
+    """The reason is said."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    v1.add_ScoreServicer_to_server(_Described(), server)  # type: ignore[no-untyped-call] # generated
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        done = CliRunner().invoke(app, ["conformance", f"grpc://127.0.0.1:{port}", "--only", "postbox"])
+    finally:
+        server.stop(None).wait()
+    assert done.exit_code == 2
+    assert "nothing was tried" in done.stderr
+    assert "give endpoint/model to try the postbox" in done.stderr
 
 
 def test_the_list_of_cases_is_printed() -> None:
@@ -194,7 +278,7 @@ def test_the_list_of_cases_is_printed() -> None:
 )
 def test_differences_are_found(kind: str, shape: list[int], sent: list[object], got: list[object], told: str) -> None:
     """Values, missing rows and the sign of zero; NaN equals NaN."""
-    spec = v1.ColumnSpec(name="x", type=f"DATA_TYPE_{kind}", shape=shape)  # type: ignore[arg-type]
+    spec = v1.ColumnSpec(name="x", type=f"DATA_TYPE_{kind}", shape=shape)
     found = difference(make_column(spec, sent), make_column(spec, got), len(sent))
     assert told in found
     assert bool(told) == bool(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rendezvous.spec import parse_duration
 from rich.markup import escape
 
 from rendezvous_router.cli._shared import JsonOption, console, error_console, nats_address, new_table, note, print_json
@@ -56,6 +57,7 @@ def conformance(
         Path | None,
         typer.Option(help="JSON list of rows to take input values from, for models that do not take just any."),
     ] = None,
+    start_limit: Annotated[str, typer.Option(help="Time in which the program of --run must be ready.")] = "30s",
     nats: Annotated[
         str | None,
         typer.Option("--nats", envvar="RENDEZVOUS_NATS", help="Address of nats-server, for a target that runs."),
@@ -65,7 +67,8 @@ def conformance(
 ) -> None:
     """Tries a model against the protocol's rules, over gRPC and over the postbox.
 
-    Exit status: 0 all is as expected, 1 something failed (or is known to fail and passed), 2 wrong usage.
+    Exit status: 0 all is as expected, 1 something failed (or is known to fail and passed), 2 wrong usage or
+    nothing to try.
     """
     try:
         if list_cases:
@@ -79,6 +82,7 @@ def conformance(
             nats=nats_address(nats),
             publish=publish,
             examples=_read_examples(example),
+            ready_limit_s=_seconds(start_limit),
         )
         known = load_known_failures(known_failures) if known_failures else {}
         choose_cases(only or [])
@@ -93,6 +97,8 @@ def conformance(
         error_console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from error
     _print(report, junit, as_json=as_json)
+    if not report.tried:
+        _fail(_nothing_tried(report))
     raise typer.Exit(0 if report.is_good else 1)
 
 
@@ -107,6 +113,11 @@ def _print(report: Report, junit: Path | None, *, as_json: bool) -> None:
             write_junit(report, junit)
         except OSError as error:
             _fail(f"--junit {junit}: {error.strerror or error}")
+
+
+def _nothing_tried(report: Report) -> str:
+    reasons = "; ".join(dict.fromkeys(result.detail for result in report.results))
+    return f"nothing was tried: none of the {len(report.results)} cases is applicable to {report.target} ({reasons})"
 
 
 def _tell(result: Result) -> None:
@@ -135,6 +146,13 @@ def _command(run: str | None) -> str:
     if not words:
         raise TargetError("--run is empty: give the command line of the model program, or leave --run out")
     return run
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise TargetError(f"--start-limit: {error}") from error
 
 
 def _check_writable(junit: Path) -> None:

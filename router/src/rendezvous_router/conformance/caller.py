@@ -1,6 +1,9 @@
 """The kit as a client of the service `Score`: bare calls, nothing retried, nothing mapped."""
 
+import asyncio
 import contextlib
+import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +19,10 @@ __all__ = ["Caller", "Refusal"]
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _TIMEOUT_S = 10.0
+_REACH_S = 5.0
+_REACH_TRIES = 4
+_REACH_PAUSE_S = 0.3
+_CAUSE = re.compile(r"Failed to connect to remote host: (?:connect: )?(.+?)(?: \(\d+\))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,25 @@ class Caller:
             )
         return info
 
+    async def reach(self) -> v1.ModelInfo:
+        """Calls `Describe` of a server that is said to run; tries a few times, and not for long.
+
+        Raises:
+            Failed: nothing answers there, or no such server; tells the address and the cause.
+        """
+        give_up = time.monotonic() + _REACH_S
+        for tries_left in reversed(range(_REACH_TRIES)):
+            try:
+                timeout_s = max(give_up - time.monotonic(), _REACH_PAUSE_S)
+                info: v1.ModelInfo = await self.stub.Describe(v1.DescribeRequest(), timeout=timeout_s)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or not tries_left:
+                    raise Failed(f"grpc://{self.address}: {_cause(error)}") from error
+                await asyncio.sleep(_REACH_PAUSE_S)
+            else:
+                return info
+        raise AssertionError("the last try returns or raises")
+
     async def score(
         self,
         inputs: v1.Frame,
@@ -128,6 +154,16 @@ class Caller:
 async def _each(requests: Sequence[v1.ScoreRequest]) -> AsyncIterator[v1.ScoreRequest]:
     for request in requests:
         yield request
+
+
+def _cause(error: grpc.aio.AioRpcError) -> str:
+    details = error.details() or ""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"no answer within {_REACH_S:g} s: is this the address of a server of rendezvous.v1.Score?"
+    if match := _CAUSE.search(details):
+        cause = match[1]
+        return f"{cause[0].lower()}{cause[1:]}: is the server running, and this its address?"
+    return f"Describe failed: {error.code().name}: {details}: is this a server of rendezvous.v1.Score?"
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:

@@ -6,19 +6,26 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from rendezvous_sdk.tasks import end_tasks
 
 __all__ = ["Program", "ProgramError", "Ready"]
 
 _READY = re.compile(r"ready: model (\S+):(\S+) of endpoint (\S+), replica (\S+), (?:grpc (\S+)|no grpc)")
+_READY_SIGN = "ready:"
+_READY_FORM = "ready: model NAME:VERSION of endpoint ENDPOINT, replica REPLICA, grpc HOST:PORT"
 _TAIL_LINES = 8
+_TAIL_CHARACTERS = 500
 _STDOUT_LINE_BYTES = 1 << 20
+_Value = TypeVar("_Value")
 
 
 class ProgramError(RuntimeError):
-    """The program did not become ready or did not end; the message has the last lines of its log."""
+    """The program did not become ready or did not end; the message names its command and has its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,16 @@ class Program:
         command: command line as one would type it, without shell syntax.
         environment: variables beyond this process's own.
         log: file that takes its standard error.
+        says_ready: whether it is a model program, which prints a line when it is ready.
     """
 
-    def __init__(self, command: str, *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: str, *, environment: Mapping[str, str], log: Path, says_ready: bool = True) -> None:
+        self.command = command
         self.log = log
         self.stdout: list[str] = []
         self.ready: Ready | None = None
+        self._says_ready = says_ready
+        self._misspelt = ""
         self._command = shlex.split(command)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         self._changed = asyncio.Event()
@@ -80,27 +91,55 @@ class Program:
                     limit=_STDOUT_LINE_BYTES,
                 )
             except OSError as error:
-                raise ProgramError(f"{self._command[0]}: {error.strerror or error}") from error
+                raise ProgramError(f"--run {self.command!r}: {self._command[0]}: {error.strerror or error}") from error
         self._reading = asyncio.create_task(self._read(self._process))
+        self._reading.add_done_callback(lambda _: self._changed.set())
 
     async def wait_ready(self, limit_s: float) -> Ready:
         """Waits for the line of readiness.
 
         Raises:
-            ProgramError: the process ended, or said nothing in time.
+            ProgramError: the process ended, said something else, or said nothing in time.
         """
         try:
             async with asyncio.timeout(limit_s):
                 while self.ready is None:
-                    if self._reading is None or self._reading.done():
-                        raise ProgramError(f"the program ended with status {self.returncode}:\n{self.tail()}")
-                    self._changed.clear()
-                    await self._changed.wait()
+                    await self._next_change()
         except TimeoutError:
             raise ProgramError(
-                f"the program printed no line `ready: ...` within {limit_s:g} s:\n{self.tail()}"
+                f"the program {self.command!r} printed no line `{_READY_FORM}` in time, {limit_s:.0f} s; "
+                f"{self.last_words()}"
             ) from None
         return self.ready
+
+    async def beside(self, work: Coroutine[Any, Any, _Value]) -> _Value:
+        """Returns what *work* does, which waits for the program.
+
+        Raises:
+            ProgramError: the program ended first, or its line of readiness is none.
+        """
+        working = asyncio.create_task(work)
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else watching.result()
+        finally:
+            await end_tasks(working, watching)
+
+    async def _watch(self) -> NoReturn:
+        while True:
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        if self._misspelt:
+            raise ProgramError(
+                f"the program {self.command!r} printed {self._misspelt!r}, an ill-formed line of readiness; "
+                f"write `{_READY_FORM}`"
+            )
+        if self._reading is None or self._reading.done():
+            raise ProgramError(f"the program {self.command!r} ended with status {self.returncode}; {self.last_words()}")
+        self._changed.clear()
+        await self._changed.wait()
 
     @property
     def returncode(self) -> int | None:
@@ -137,15 +176,36 @@ class Program:
 
     def tail(self) -> str:
         """Returns the end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+        return _end(self.log.read_text(errors="replace").splitlines())
+
+    def last_words(self) -> str:
+        """Returns the end of its standard output and of its standard error, for a message."""
+        ends = {"standard output": _end(self.stdout), "standard error": self.tail()}
+        told = [f"its {name} ends with:\n{end}" for name, end in ends.items() if end]
+        return "\n".join(told) or "it printed nothing"
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None, "asked for a pipe"
-        async for raw in process.stdout:
+        while raw := await _line(process.stdout):
             line = raw.decode(errors="replace").rstrip()
             self.stdout.append(line)
             if match := _READY.fullmatch(line):
                 self.ready = Ready(match[1], match[2], match[3], match[4], match[5] or "")
+            elif self._says_ready and self.ready is None and line.lower().startswith(_READY_SIGN):
+                self._misspelt = line[:_TAIL_CHARACTERS]
             self._changed.set()
         await process.wait()
-        self._changed.set()
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """Returns the next line, of one without end the first part; empty at the end of the stream."""
+    try:
+        return await stream.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError:
+        return await stream.read(_STDOUT_LINE_BYTES)
+
+
+def _end(lines: Sequence[str]) -> str:
+    return "\n".join(line[:_TAIL_CHARACTERS] for line in lines[-_TAIL_LINES:])

@@ -57,6 +57,11 @@ class Report:
         """Whether nothing failed that was not expected to, and nothing passed that was."""
         return not any(result.status in BAD for result in self.results)
 
+    @property
+    def tried(self) -> int:
+        """How many cases could be tried on the target."""
+        return len(self.results) - self.count(Status.NOT_APPLICABLE)
+
     def count(self, status: Status) -> int:
         """Returns how many cases came out so."""
         return sum(result.status is status for result in self.results)
@@ -67,4 +72,10 @@ class Report:
             {**asdict(result), "rules": list(result.rules), "seconds": round(result.seconds, 3)}
             for result in self.results
         ]
-        return {"target": self.target, "model": self.model, "good": self.is_good, "results": results}
+        return {
+            "target": self.target,
+            "model": self.model,
+            "good": self.is_good,
+            "tried": self.tried,
+            "results": results,
+        }

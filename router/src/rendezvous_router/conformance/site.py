@@ -16,7 +16,6 @@ from rendezvous.spec import parse_spec
 from rendezvous_proto import v1
 from rendezvous_proto.postbox import MODELS_BUCKET, REPLICAS_BUCKET, durable_stream
 from rendezvous_sdk.nats_connection import Connection, connect
-from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.conformance.caller import Caller
 from rendezvous_router.conformance.case import Failed, Need
@@ -35,7 +34,8 @@ ACK_WAIT_S = 0.5
 SCORING_LIMIT_S = 2.0
 """Scoring limit of programs that the kit starts."""
 _CONNECT_LIMIT_S = 5.0
-_ASK_LIMIT_S = 20.0
+_ASK_SHARE = 2 / 3
+"""Part of the time to start that a program has to ask for its stream, which is only then made."""
 _VERSION = "1.0"
 
 
@@ -57,7 +57,7 @@ class SiteOptions:
     """Whether parcels may be put into the postbox of a target that runs already."""
     examples: tuple[Mapping[str, Any], ...] = ()
     """Rows to take input values from."""
-    ready_limit_s: float = 60.0
+    ready_limit_s: float = 30.0
     """Seconds in which a program must be ready."""
 
 
@@ -222,19 +222,18 @@ class Site:
             self.info = await self._described_by(self.programs[0])
         elif self._caller is None:
             await self._call(address)
-            self.info = await self.caller.describe()
+            self.info = await self.caller.reach()
 
     async def _described_by(self, program: Program) -> v1.ModelInfo:
         """Waits until a program that was just started answers; it prints no line of readiness."""
         limit_s = self.options.ready_limit_s
-        described = asyncio.create_task(self.caller.describe(timeout_s=limit_s))
-        ended = asyncio.create_task(program.wait_ended(limit_s + 1))
-        await asyncio.wait((described, ended), return_when=asyncio.FIRST_COMPLETED)
-        await end_tasks(ended)
-        if described.done():
-            return described.result()
-        await end_tasks(described)
-        raise ProgramError(f"the program ended with status {program.returncode}:\n{program.tail()}")
+        try:
+            return await program.beside(self.caller.describe(timeout_s=limit_s))
+        except Failed as error:
+            raise ProgramError(
+                f"the program {program.command!r} did not describe its model at grpc://{self.caller.address} within "
+                f"{limit_s:g} s ({error}); {program.last_words()}"
+            ) from error
 
     async def _open_program(self) -> None:
         self.version = self.version or _VERSION
@@ -242,21 +241,27 @@ class Site:
         await asyncio.to_thread(self.server.start)
         await self._meet(self.server.url)
         await self.postman.listen_to_calls()
+        limit_s = self.options.ready_limit_s
+        give_up = time.monotonic() + limit_s
         program = await self._start()
         self.programs = [program]
         stream = durable_stream(self.endpoint)
         try:
-            await self.postman.wait(
-                lambda: next((call for call in self.postman.calls if stream in call), None),
-                limit_s=_ASK_LIMIT_S,
-                what="the program asked nothing about its stream",
+            await program.beside(
+                self.postman.wait(
+                    lambda: next((call for call in self.postman.calls if stream in call), None),
+                    limit_s=_ASK_SHARE * limit_s,
+                    what="the program asked nothing about its stream",
+                )
             )
             self.startup.asked = True
         except Failed:
             self.startup.asked = False  # the case `program.start` tells
         self.startup.was_ready = program.ready is not None
         await ensure_streams(self.nc, parse_spec(self._spec()))
-        ready = await program.wait_ready(self.options.ready_limit_s)
+        ready = await program.wait_ready(give_up - time.monotonic())
+        if not ready.grpc:
+            return
         await self._call(ready.grpc)
         self.info = await self.caller.describe()
 
@@ -280,17 +285,26 @@ class Site:
     async def _find_live(self, nc: Connection) -> None:
         prefix = f"{self.endpoint}.{self.model}."
         models = await _entries(nc, MODELS_BUCKET, prefix)
-        found = [json_format.Parse(text, v1.ModelInfo(), ignore_unknown_fields=True) for text in models.values()]
+        found = [_parsed(text) for text in models.values()]
         wanted = [info for info in found if self.version in ("", info.version)]
         if len(wanted) != 1:
-            versions = ", ".join(sorted(info.version for info in found)) or "none"
-            raise SiteError(f"{self.options.target} is not one registered model; versions of it: {versions}")
+            raise SiteError(await self._which(nc, [info.version for info in wanted]))
         self.info = wanted[0]
         self.version = self.info.version
         replicas = [json.loads(text) for text in (await _entries(nc, REPLICAS_BUCKET, prefix)).values()]
         addresses = [one.get("grpc") for one in replicas if one.get("version") == self.version and one.get("grpc")]
         if addresses:
             await self._call(addresses[0])
+
+    async def _which(self, nc: Connection, versions: list[str]) -> str:
+        target = self.options.target
+        if versions:
+            choice = ", ".join(f"{target}:{version}" for version in sorted(versions))
+            return f"{target} is registered in {len(versions)} versions: name one, {choice}"
+        models = await _entries(nc, MODELS_BUCKET, "")
+        known = sorted("{}/{}:{}".format(*key.split(".")[:2], _parsed(text).version) for key, text in models.items())
+        there = f"registered are {', '.join(known)}" if known else "no model is registered there"
+        return f"{target} is not registered at {self.options.nats}; {there}"
 
     async def _meet(self, url: str) -> None:
         nc = await connect(url, name="rendezvous conformance", timeout_s=_CONNECT_LIMIT_S)
@@ -308,6 +322,7 @@ class Site:
             self.options.run,
             environment=self._environment(),
             log=self._folder / f"program-{self._started}.log",
+            says_ready=not self.options.target.address,
         )
         await program.start()
         return program
@@ -325,6 +340,10 @@ class Site:
             "RENDEZVOUS_SCORING_LIMIT": f"{SCORING_LIMIT_S * 1000:.0f}ms",
         }
         return {name: value for name, value in variables.items() if value}
+
+
+def _parsed(text: bytes) -> v1.ModelInfo:
+    return json_format.Parse(text, v1.ModelInfo(), ignore_unknown_fields=True)
 
 
 async def _entries(nc: Connection, bucket: str, prefix: str) -> dict[str, bytes]:
