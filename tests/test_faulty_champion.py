@@ -74,6 +74,17 @@ async def test_a_lying_champion_costs_no_answer_and_is_charged(stack: Stack, fau
     await stack.model_counts("first", ON_THE_WIRE[fault])
 
 
+async def test_answers_to_two_deliveries_may_come_in_any_order(stack: Stack) -> None:
+    """A parcel that was delivered twice is answered twice, the second delivery first: that is no fault."""
+    await stack.apply(ENDPOINT)
+    stack.start_router()
+    stack.start_faulty("backwards")
+    answered_by = await ask_all(stack)
+    assert set(answered_by) == {"first"}
+    counts = await stack.model_counts("first", lambda counts: counts["scored"] >= REQUESTS)
+    assert counts["stray"] == 0
+
+
 async def test_a_hung_champion_costs_no_answer(stack: Stack) -> None:
     """A champion stopped in mid-flow (SIGSTOP) is waited for as the policy says, and then done without."""
     await stack.apply(ENDPOINT)

@@ -111,7 +111,8 @@ def _restore(language: Language, archive: Path) -> bool:
     for output in language.outputs:
         shutil.rmtree(ROOT / output, ignore_errors=True)
     with tarfile.open(archive) as bundle:
-        bundle.extractall(ROOT, filter="tar")
+        bundle.extraction_filter = getattr(tarfile, "tar_filter", None)  # early releases of Python 3.11 have none
+        bundle.extractall(ROOT)
     os.utime(archive)
     return _outputs_exist(language)
 

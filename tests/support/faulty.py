@@ -108,6 +108,13 @@ def flood(parcel: Parcel, model: str) -> list[bytes]:
     return replies
 
 
+def backwards(parcel: Parcel, model: str) -> list[bytes]:
+    """Is delivered each parcel twice and answers the second delivery first, which is no fault."""
+    second, first = answer(parcel, model), answer(parcel, model)
+    second.delivery, first.delivery = 2, 1
+    return [second.SerializeToString(), first.SerializeToString()]
+
+
 def hung(parcel: Parcel, model: str) -> list[bytes]:
     """Never answers."""
     return []
@@ -115,7 +122,7 @@ def hung(parcel: Parcel, model: str) -> list[bytes]:
 
 FAULTS: dict[str, Callable[[Parcel, str], list[bytes]]] = {
     fault.__name__: fault
-    for fault in (nan, rows, columns, types, other_id, other_parcel, other_model, garbage, torn, flood, hung)
+    for fault in (nan, rows, columns, types, other_id, other_parcel, other_model, garbage, torn, flood, backwards, hung)
 }
 
 

@@ -263,8 +263,9 @@ class Router:
         if model not in parcel.endpoint.roles:
             return  # retired, or not applied yet: it scores along and is kept in the record, and that is no fault
         if parcel.endpoint.name != name or model in parcel.scores:
-            if message.delivery > 1:
-                return  # a parcel delivered again is scored again, as the protocol has it
+            taken = parcel.scores.get(model)
+            if message.delivery > 1 or (taken is not None and taken.message.delivery > 1):
+                return  # a parcel delivered again is scored again, as the protocol has it, in whatever order
             self._stray(desk, model, "answers a parcel twice, or one of another endpoint")
             return
         taken = take_score(message, parcel, now)
