@@ -143,6 +143,14 @@ class ServiceLimitsTest {
             assertEquals(ErrorCode.TOO_LARGE, error.code());
             assertEquals("1000", error.attributes().get("limit"), error.getMessage());
         }
+        ScoreRequest unsound = request(r -> {
+            r.getInputsBuilder().setRows(1L << 61);
+            return r;
+        });
+        StatusRuntimeException failed = assertThrows(
+                StatusRuntimeException.class,
+                () -> ScoreGrpc.newBlockingStub(channel).score(unsound));
+        assertEquals(ErrorCode.INVALID_FRAME, GrpcErrors.fromThrowable(failed).code());
         ScoreRequest most = request(r ->
                 r.setInputs(Frame.builder().fp64("x", new double[1000]).build().toProto()));
         assertEquals(

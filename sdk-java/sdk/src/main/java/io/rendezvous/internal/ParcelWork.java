@@ -36,8 +36,7 @@ final class ParcelWork {
         try {
             checkDeliveries();
             checkRows();
-            checkLimit("parcel", delivery.parcel().getInputs().getRows(), maxRows);
-            inputs = Frame.of(delivery.parcel().getInputs());
+            inputs = frame("parcel", delivery.parcel().getInputs(), maxRows);
         } catch (RendezvousException refusal) {
             Arrays.fill(errors, refusal);
             return;
@@ -152,8 +151,20 @@ final class ParcelWork {
         }
     }
 
-    /** Refuses too many rows before anything of that size is made: columns without elements claim any number (P40). */
-    static void checkLimit(String what, long rows, int maxRows) {
+    /** Checks a frame before anything of its size is made: columns without elements claim any number of rows (P40). */
+    static Frame frame(String what, io.rendezvous.v1.Frame proto, int maxRows) {
+        Frame frame;
+        try {
+            frame = Frame.of(proto);
+        } catch (TooLargeException beyondCounting) {
+            checkLimit(what, proto.getRows(), maxRows);
+            throw beyondCounting;
+        }
+        checkLimit(what, proto.getRows(), maxRows);
+        return frame;
+    }
+
+    private static void checkLimit(String what, long rows, int maxRows) {
         if (rows > maxRows) {
             throw new TooLargeException(
                     "the " + what + " has " + rows + " rows; the limit is " + maxRows + ": send fewer rows a request",

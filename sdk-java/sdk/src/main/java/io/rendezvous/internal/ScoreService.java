@@ -146,8 +146,7 @@ final class ScoreService {
     }
 
     private Frame checkInputs(ScoreRequest request) {
-        ParcelWork.checkLimit("request", request.getInputs().getRows(), options.maxRows());
-        Frame inputs = Frame.of(request.getInputs());
+        Frame inputs = ParcelWork.frame("request", request.getInputs(), options.maxRows());
         if (inputs.rows() < 1) {
             throw new InvalidFrameException("the request has 0 rows: send at least 1", Map.of("rows", 0));
         }
