@@ -11,8 +11,10 @@ from typing import Any
 import grpc
 import pytest
 from rendezvous_proto import v1
+from rendezvous_proto.postbox import consumer_name, durable_stream
 from rendezvous_router.cli import app
 from rendezvous_router.nats_server import NatsServer, find_free_port
+from rendezvous_sdk.nats_connection import connect
 from typer.testing import CliRunner
 
 from tests.support.processes import Process, script
@@ -88,6 +90,20 @@ async def test_a_model_that_does_not_fit_the_endpoint_ends_with_status_2(stack: 
     assert done.returncode == 2
     assert "takes 'aa' (FP64[]) of column 'aa', which the endpoint does not have; did you mean 'a'?" in done.stderr
     assert "ready" not in done.stdout
+    nc = await connect(stack.server.url, name="test", timeout_s=5.0)
+    consumers = await nc.jetstream().consumers_info(durable_stream("sum"))
+    await nc.close()
+    assert consumer_name("tree", "1") not in [consumer.name for consumer in consumers]
+
+
+async def test_a_bridge_to_the_endpoints_own_router_ends_with_status_2(stack: Stack) -> None:
+    """Its parcels would multiply."""
+    await stack.apply(ENDPOINT)
+    stack.start_router()
+    command = [script("rendezvous"), *SERVE, "--to", f"grpc://{stack.address}", "--nats", stack.server.url]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "is a router of endpoint sum itself" in done.stderr
 
 
 async def test_it_says_what_it_waits_for_and_ends_when_asked(stack: Stack) -> None:

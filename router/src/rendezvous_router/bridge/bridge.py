@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from nats import errors
+from nats.js.errors import NotFoundError
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidSpecError, UnavailableError
 from rendezvous_sdk.consumer import ModelConsumer
@@ -42,6 +43,10 @@ _FIRST_PAUSE_S = 0.2
 _LAST_PAUSE_S = 2.0
 _REPEAT_LOG_S = 15.0
 _FLUSH_TIMEOUT_S = 2
+_NO_SUCH_CONSUMER = 10014
+"""`err_code` of nats-server where the stream is there and the consumer is not."""
+_ROUTER_SDK = "rendezvous-router"
+"""What a router calls itself in `Describe`; it tells no language."""
 
 
 def open_far(options: BridgeOptions) -> Far:
@@ -97,6 +102,7 @@ class Bridge:
         """
         options = self.options
         far_info = await self._wait_until_described()
+        _refuse_loop(far_info.info, options)
         self._nc = await connect(
             options.nats,
             name=f"bridge {options.endpoint}/{options.name}:{options.version} {self.replica}",
@@ -170,7 +176,7 @@ class Bridge:
     async def _make_reader(self, far_info: FarInfo) -> BridgeReader:
         assert self._nc is not None, "connected before"
         options = self.options
-        await ModelConsumer(self._nc, options.serving()).wait_until_ensured()
+        await _AwaitedStream(self._nc, options.serving()).wait_until_ensured()
         plan = make_plan(options.mapping, far_info, await self._read_signature(self._nc))
         max_rows = min(options.max_rows, far_info.max_rows or options.max_rows)
         self._lanes = [
@@ -212,6 +218,27 @@ class Bridge:
             "pid": os.getpid(),
             "started_unix_us": unix_us(),
         }
+
+
+class _AwaitedStream(ModelConsumer):
+    """Waits for the endpoint as models do, but makes no consumer: a bridge that is refused leaves none behind."""
+
+    async def ensure(self) -> None:
+        """Returns if the endpoint's stream is there; raises as `ModelConsumer.ensure` does."""
+        try:
+            await self._js.consumer_info(self.stream, self.name)
+        except NotFoundError as error:
+            if error.err_code != _NO_SUCH_CONSUMER:
+                raise
+
+
+def _refuse_loop(far: v1.ModelInfo, options: BridgeOptions) -> None:
+    """Raises BridgeError where the model server is a router that would send each parcel here again."""
+    if far.sdk == _ROUTER_SDK and not far.language and far.name == options.endpoint:
+        raise BridgeError(
+            f"{options.to} is a router of endpoint {options.endpoint} itself: each parcel would come back as a new "
+            "request, without end; give the address of the model's server"
+        )
 
 
 def _bridged_info(far: v1.ModelInfo, plan: Plan, options: BridgeOptions) -> v1.ModelInfo:
