@@ -219,3 +219,43 @@ async def test_columns_in_another_order_and_missing_values_where_allowed_are_tak
             client.score({"a": [0.5, 0.5], "b": [1, 2], "tag": ["x", "y"]}),
         )
     assert [list(answer["total"]) for answer in answers] == [[1.5, 2.5]] * 2
+
+
+async def test_a_streamed_request_that_does_not_parse_is_answered_under_its_own_id(stack: Stack) -> None:
+    """Text that is not UTF-8 fails that request alone, and the client can tell which one it was."""
+    await stack.apply(SPEC)
+    stack.start_router()
+    stack.start_model("tests.support.models:first")
+    bad = request(request_id="bad").replace(b"\x01x", b"\x01\xff")
+    async with grpc.aio.insecure_channel(stack.address) as channel:
+        stream = channel.stream_stream("/rendezvous.v1.Score/ScoreStream")(
+            iter_raw([request(request_id="one"), bad, request(request_id="two")])
+        )
+        replies = [ScoreReply.FromString(reply) async for reply in stream]
+    failed = {reply.request_id: reply.HasField("error") for reply in replies}
+    assert failed == {"one": False, "bad": True, "two": False}
+
+
+async def test_a_client_that_does_not_read_its_stream_is_not_read_from_either(stack: Stack) -> None:
+    """The router keeps a bounded number of answers for a stream; the rest of the requests stays with the client."""
+    await stack.apply(SPEC)
+    stack.start_router()
+    stack.start_model("tests.support.models:first")
+    sent = 0
+
+    async def write_on() -> Any:
+        nonlocal sent
+        while True:
+            yield request()
+            sent += 1
+
+    async with grpc.aio.insecure_channel(stack.address) as channel:
+        stream = channel.stream_stream("/rendezvous.v1.Score/ScoreStream")(write_on())
+        counts = [-1, -1, 0]
+        while counts[-1] == 0 or len(set(counts[-3:])) > 1:  # until the number of requests taken stands still
+            await asyncio.sleep(1.5)
+            status = await stack.status()
+            counts.append(status["endpoints"].get("sum", {}).get("requests", 0))
+            assert counts[-1] < 20_000
+        stream.cancel()
+    assert sent >= counts[-1]

@@ -9,18 +9,15 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from rendezvous_proto.errors import (
     InternalError,
-    InvalidFrameError,
-    InvalidRequestError,
     RendezvousError,
 )
-from rendezvous_proto.frames import diagnose_bad_utf8
-from rendezvous_proto.v1 import DescribeRequest, ScoreReply, ScoreRequest
+from rendezvous_proto.v1 import ScoreReply
 from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
+from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 
 from rendezvous_router.app import Router
 
@@ -101,11 +98,7 @@ class Door:
 
     async def _describe(self, raw: bytes, context: Context) -> bytes:
         try:
-            request = DescribeRequest.FromString(raw)
-        except DecodeError:
-            await _abort(context, InvalidRequestError("the message is not a rendezvous.v1.DescribeRequest"))
-        try:
-            return self._router.describe(request.endpoint).SerializeToString()
+            return self._router.describe(parse_describe_request(raw).endpoint).SerializeToString()
         except RendezvousError as error:
             await _abort(context, error)
             raise
@@ -137,10 +130,16 @@ class Door:
             elif key == "tracestate":
                 tracestate = str(value)
         try:
+            request, content = parse_score_request(raw), hash(raw)
+            if request.traceparent:  # its own, in a stream; a retry may carry another one
+                traceparent, tracestate = request.traceparent, request.tracestate
+                request.ClearField("traceparent")
+                request.ClearField("tracestate")
+                content = hash(request.SerializeToString(deterministic=True))
             return self._router.submit(
-                parse_request(raw),
+                request,
                 size_bytes=len(raw),
-                content=hash(raw),
+                content=content,
                 remaining_s=context.time_remaining(),
                 traceparent=traceparent,
                 tracestate=tracestate,
@@ -171,6 +170,9 @@ class _Stream:
         """Yields serialized replies until all requests of the stream are answered."""
         while (reply := await self._ready.get()) is not None:
             yield reply
+            self._room.release()  # not before it was sent: a client that does not read is not read from either
+        if self._reader.done() and not self._reader.cancelled() and (error := self._reader.exception()) is not None:
+            raise error
 
     def cancel(self) -> None:
         """Stops reading; what was accepted stays accepted."""
@@ -178,16 +180,18 @@ class _Stream:
         self._drainer.cancel()
 
     async def _read(self) -> None:
-        async for raw in self._requests:
-            await self._room.acquire()
-            self._open += 1
-            try:
-                answer = self._door._submit(raw, self._context)  # noqa: SLF001 # the stream is a part of the door
-            except RendezvousError as error:
-                self._put(_error_reply(_request_id(raw), error))
-                continue
-            answer.add_done_callback(partial(self._take, raw))
-        self._end()
+        try:
+            async for raw in self._requests:
+                await self._room.acquire()
+                self._open += 1
+                try:
+                    answer = self._door._submit(raw, self._context)  # noqa: SLF001 # the stream is a part of the door
+                except RendezvousError as error:
+                    self._put(_error_reply(request_id_of(raw), error))
+                    continue
+                answer.add_done_callback(partial(self._take, raw))
+        finally:
+            self._end()
 
     async def _drain(self) -> None:
         await self.draining.wait()
@@ -202,13 +206,12 @@ class _Stream:
         if error is None:
             self._put(answer.result())
         elif isinstance(error, RendezvousError):
-            self._put(_error_reply(_request_id(raw), error))
+            self._put(_error_reply(request_id_of(raw), error))
         else:
-            self._put(_error_reply(_request_id(raw), InternalError("a fault of the router: see its log")))
+            self._put(_error_reply(request_id_of(raw), InternalError("a fault of the router: see its log")))
 
     def _put(self, reply: ScoreReply) -> None:
         self._open -= 1
-        self._room.release()
         self._ready.put_nowait(reply.SerializeToString())
         if self._is_read and not self._open:
             self._ready.put_nowait(None)
@@ -218,31 +221,6 @@ class _Stream:
             self._is_read = True
             if not self._open:
                 self._ready.put_nowait(None)
-
-
-def parse_request(raw: bytes) -> ScoreRequest:
-    """Returns the request in *raw*.
-
-    Raises:
-        InvalidFrameError: some text is not UTF-8; names the column or field.
-        InvalidRequestError: the bytes are no ScoreRequest.
-    """
-    try:
-        return ScoreRequest.FromString(raw)
-    except DecodeError as error:
-        where = diagnose_bad_utf8(raw, ScoreRequest)
-        if where is not None:
-            raise InvalidFrameError(f"{where}: text is not valid UTF-8", {"field": where}) from error
-        raise InvalidRequestError(
-            f"the message of {len(raw)} bytes is not a rendezvous.v1.ScoreRequest", {"actual": len(raw)}
-        ) from error
-
-
-def _request_id(raw: bytes) -> str:
-    try:
-        return ScoreRequest.FromString(raw).request_id
-    except DecodeError:
-        return ""
 
 
 def _error_reply(request_id: str, error: RendezvousError) -> ScoreReply:
