@@ -84,7 +84,8 @@ std::vector<std::shared_ptr<Waiting>> Inbox::next_batch() {
       ++waiting;
       continue;
     }
-    rows += (*waiting)->delivery.parcel.inputs().rows();
+    // Not yet checked: it may be anything.
+    rows += std::clamp<int64_t>((*waiting)->delivery.parcel.inputs().rows(), 0, max_joined_rows_ + 1);
     if (!batch.empty() && rows > max_joined_rows_) break;
     batch.push_back(*waiting);
     waiting = parcels_.erase(waiting);

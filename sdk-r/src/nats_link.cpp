@@ -105,6 +105,17 @@ void NatsLink::close() {
 
 bool NatsLink::is_connected() const { return natsConnection_Status(connection_) == NATS_CONN_STATUS_CONNECTED; }
 
+// Told by the library itself at the moment of asking: its callbacks come later.
+uint64_t NatsLink::epoch() const {
+  natsStatistics* made = nullptr;
+  check(natsStatistics_Create(&made), "NATS statistics");
+  const std::unique_ptr<natsStatistics, void (*)(natsStatistics*)> statistics(made, natsStatistics_Destroy);
+  uint64_t reconnects = 0;
+  check(natsConnection_GetStats(connection_, made), "NATS statistics");
+  check(natsStatistics_GetCounts(made, nullptr, nullptr, nullptr, nullptr, &reconnects), "NATS statistics");
+  return 2 * reconnects + (is_connected() ? 1 : 0);
+}
+
 void NatsLink::publish(const std::string& subject, const std::string& data) {
   check(natsConnection_Publish(connection_, subject.c_str(), data.data(), static_cast<int>(data.size())), "publish");
 }

@@ -49,6 +49,9 @@ class NatsLink {
   bool is_closed() const { return closed_; }
   // How often it came back.
   int reconnects() const { return reconnects_; }
+  // Which connection what is published now leaves by: each has a number, and so has the time between two. Messages
+  // published at one and the same arrive in their order or, from the first that is lost on, not at all.
+  uint64_t epoch() const;
   int64_t max_payload() const { return natsConnection_GetMaxPayload(connection_); }
 
   // Buffered; leaves with the next flush. Throws NatsError.

@@ -5,6 +5,7 @@
 
 #include "log.h"
 #include "names.h"
+#include "text.h"
 
 namespace rv {
 
@@ -160,20 +161,47 @@ int next_credit(int present, int least, int scored, int64_t took_us, bool is_aga
 void Postbox::answer(const std::vector<std::shared_ptr<Waiting>>& batch, const std::vector<v1::ParcelScore>& scores,
                      int64_t took_us) {
   for (size_t i = 0; i < batch.size(); ++i) {
-    const auto& parcel = batch[i]->delivery.parcel;
-    try {
-      const std::string subject = score_subject(options_.endpoint, options_.name, parcel.router());
-      if (parcel.items_size()) link_.publish(subject, scores[i].SerializeAsString());
-    } catch (const std::exception& error) {
-      // The router is told nothing; it answers by its policy. A redelivery would end the same way.
-      log(Level::error, "score of parcel " + parcel.parcel_id() + " not published: " + error.what());
-    }
-    settle(batch[i]->ack_subject, parcel.items_size() ? "+ACK" : "+TERM");
-    counters_.count(scores[i], batch[i]->delivery.received_unix_us);
+    if (answer_one(*batch[i], scores[i])) counters_.count(scores[i], batch[i]->delivery.received_unix_us);
   }
   const int count = static_cast<int>(batch.size());
   const bool is_again = batch.front()->delivery.number > 1;
   pull_.release(count, next_credit(pull_.credit(), options_.credit, count, took_us, is_again));
+  link_.flush_soon();
+}
+
+// Whether it was answered, or never can be. What is published before an acknowledgement must not be lost when that is
+// not: if the connection was lost or came back in between, the acknowledgement is left out.
+bool Postbox::answer_one(const Waiting& waiting, const v1::ParcelScore& score) {
+  const auto& parcel = waiting.delivery.parcel;
+  try {
+    const uint64_t epoch = link_.epoch();
+    publish_score(parcel, score);
+    if (link_.epoch() == epoch) settle(waiting.ack_subject, has_rows_of_items(parcel) ? "+ACK" : "+TERM");
+    return true;
+  } catch (const NatsError& error) {
+    log(Level::warning, "parcel " + shown_name(parcel.parcel_id()) + " comes again: " + error.what());
+    return false;
+  }
+}
+
+// Throws NatsError: not now. Returns also if a redelivery would end the same way: the router, told nothing, answers by
+// its policy.
+void Postbox::publish_score(const v1::Parcel& parcel, const v1::ParcelScore& score) {
+  std::string fault;
+  try {
+    if (!parcel.items_size()) return;
+    return link_.publish(score_subject(options_.endpoint, options_.name, parcel.router()), score.SerializeAsString());
+  } catch (const Fault& refused) {
+    fault = refused.what();
+  } catch (const NatsError& error) {
+    if (error.status != NATS_MAX_PAYLOAD) throw;
+    fault = error.what();
+  }
+  log(Level::error, "score of parcel " + shown_name(parcel.parcel_id()) + " cannot be published: " + fault);
+}
+
+void Postbox::leave(const std::vector<std::shared_ptr<Waiting>>& batch) {
+  pull_.release(static_cast<int>(batch.size()), options_.credit);
   link_.flush_soon();
 }
 

@@ -32,12 +32,15 @@ class Postbox {
   bool has_stopped() const { return has_stopped_; }
   int64_t max_score_bytes() const;
 
-  // Publishes the scores, then acknowledges: both leave in this order with the next flush. R's thread.
+  // Publishes the scores, then acknowledges: both leave in this order with the next flush. A parcel whose score could
+  // not be published is left to come again. R's thread.
   // *took_us*: what scoring them took.
   void answer(const std::vector<std::shared_ptr<Waiting>>& batch, const std::vector<v1::ParcelScore>& scores,
               int64_t took_us);
   // What was answered before must have left: what comes next may end this process. R's thread.
   void flush();
+  // Gives up on parcels, not acknowledged: they come again. R's thread.
+  void leave(const std::vector<std::shared_ptr<Waiting>>& batch);
   // Hands parcels back at once.
   void hand_back(const std::vector<std::shared_ptr<Waiting>>& parcels);
   // Defends what is held against redelivery; called often, from the thread that watches.
@@ -50,6 +53,8 @@ class Postbox {
   bool open();
   void keep_registered();
   void take(natsMsg* msg);
+  bool answer_one(const Waiting& waiting, const v1::ParcelScore& score);
+  void publish_score(const v1::Parcel& parcel, const v1::ParcelScore& score);
   void settle(const std::string& ack_subject, const char* what);
   bool sleep(int64_t ms) const;
 

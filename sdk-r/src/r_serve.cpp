@@ -41,23 +41,23 @@ class Replica {
     std::string address;
     if (options_.grpc) {
       grpc_ = std::make_unique<GrpcServer>(options_, inbox_);
-      grpc_->open(info_);
       address = options_.grpc_host + ":" + std::to_string(grpc_->port());
     }
     if (options_.postbox) postbox_ = std::make_unique<Postbox>(options_, info_, address, inbox_, Signals::stop);
+    if (grpc_) grpc_->open(info_);
     watching_ = std::thread([this] { watch(); });
     const bool is_good = work(address);
-    is_done_ = true;
-    watching_.join();
-    if (postbox_) postbox_->close();
+    end();
     return is_good;
   }
+
+  ~Replica() { end(); }
 
  private:
   bool work(const std::string& address) {
     bool is_announced = false;
     while (!has_drained()) {
-      if (postbox_ && postbox_->has_failed() && !Signals::stop) return fail();
+      if (postbox_ && postbox_->has_failed() && !Signals::stop) return false;  // closed for good
       Work next = inbox_.take(kWaitMs, Signals::stop);
       if (!is_announced && (!postbox_ || postbox_->is_ready())) {
         is_announced = true;
@@ -70,10 +70,22 @@ class Replica {
     return !model_.watch.is_abandoned;
   }
 
-  // The connection to NATS was closed for good.
-  bool fail() {
+  // Ends what was begun. After a failure there are calls that nobody will work on: they are told so, for gRPC waits
+  // until each is answered.
+  void end() {
+    if (!watching_.joinable()) return;
     Signals::stop = true;
-    return false;
+    while (!has_drained()) {
+      const Work next = inbox_.take(kWaitMs, true);
+      if (next.call) next.call->fail(shutting_down());
+    }
+    is_done_ = true;
+    watching_.join();
+    if (postbox_) postbox_->close();
+  }
+
+  static Fault shutting_down() {
+    return Fault(v1::ERROR_CODE_UNAVAILABLE, "the model is shutting down: try again");
   }
 
   bool has_drained() {
@@ -106,7 +118,10 @@ class Replica {
     } catch (const Fault& fault) {
       call.fail(fault);
     } catch (const Abandoned&) {
-      call.fail(Fault(v1::ERROR_CODE_UNAVAILABLE, "the model is shutting down: try again"));
+      call.fail(shutting_down());
+    } catch (const std::exception& error) {
+      log(Level::error, std::string("a request over gRPC: ") + error.what());
+      call.fail(Fault(v1::ERROR_CODE_INTERNAL, "the model's server failed on this request: see its log"));
     }
   }
 
@@ -121,6 +136,9 @@ class Replica {
       postbox_->answer(batch, scores, monotonic_us() - began);
     } catch (const Abandoned&) {
       postbox_->hand_back(batch);
+    } catch (const std::exception& error) {
+      log(Level::error, std::string("parcels that come again: ") + error.what());
+      postbox_->leave(batch);
     }
     inbox_.done();
   }

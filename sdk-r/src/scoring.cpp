@@ -13,6 +13,12 @@ namespace rv {
 namespace {
 constexpr int64_t kSplittingLimitUs = 5'000'000;
 
+__int128 rows_of_items(const v1::Parcel& parcel) {
+  __int128 rows = 0;
+  for (const auto& item : parcel.items()) rows += item.rows();
+  return rows;
+}
+
 std::string ms(int64_t us) { return shown(std::round(static_cast<double>(us) / 1000)); }
 
 Fault expired(int64_t budget_us, int64_t age_us) {
@@ -22,6 +28,13 @@ Fault expired(int64_t budget_us, int64_t age_us) {
                {{"budget_us", std::to_string(budget_us)}, {"age_us", std::to_string(age_us)}});
 }
 }  // namespace
+
+bool has_rows_of_items(const v1::Parcel& parcel) {
+  for (const auto& item : parcel.items()) {
+    if (item.rows() < 1) return false;
+  }
+  return parcel.items_size() > 0 && rows_of_items(parcel) == parcel.inputs().rows();
+}
 
 bool is_expired(int64_t stored_unix_us, int64_t budget_us, int64_t broker_now_unix_us) {
   int64_t due;
@@ -149,14 +162,9 @@ void ParcelScorer::check_parcel(const Delivery& delivery) const {
                     " times without an answer, so it is not tried again: the model's process ended or hung on it",
                 {{"deliveries", std::to_string(delivery.number)}, {"limit", std::to_string(kMaxDeliver)}});
   }
-  __int128 rows = 0;
-  bool has_empty_item = false;
-  for (const auto& item : delivery.parcel.items()) {
-    rows += item.rows();
-    has_empty_item |= item.rows() < 1;
-  }
   const auto& inputs = delivery.parcel.inputs();
-  if (has_empty_item || rows != inputs.rows()) {
+  if (!has_rows_of_items(delivery.parcel)) {
+    const __int128 rows = rows_of_items(delivery.parcel);
     throw Fault(v1::ERROR_CODE_INVALID_FRAME,
                 "the parcel's items have " + std::to_string(static_cast<int64_t>(rows)) +
                     " rows in all, its frame has " + std::to_string(inputs.rows()) +
@@ -250,6 +258,15 @@ ParcelScorer::Outcome ParcelScorer::attempt(const v1::Frame& part, size_t start,
   }
 }
 
+namespace {
+void refuse_items(v1::ParcelScore* score, const v1::Error& error) {
+  for (auto& item : *score->mutable_items()) {
+    item.set_rows(0);
+    *item.mutable_error() = error;
+  }
+}
+}  // namespace
+
 v1::ParcelScore ParcelScorer::reply(Work* work, int64_t started, int64_t finished) {
   const Delivery& delivery = work->delivery;
   v1::ParcelScore score;
@@ -284,9 +301,14 @@ v1::ParcelScore ParcelScorer::reply(Work* work, int64_t started, int64_t finishe
                             std::to_string(max_bytes) + ": give fewer or smaller columns, or send fewer rows a request",
                         {{"actual", std::to_string(size)}, {"limit", std::to_string(max_bytes)}});
   score.clear_outputs();
-  for (auto& item : *score.mutable_items()) {
-    item.set_rows(0);
-    *item.mutable_error() = too_large.error();
+  refuse_items(&score, too_large.error());
+  // Of very many requests even their errors are too long.
+  if (static_cast<int64_t>(score.ByteSizeLong()) > max_bytes) {
+    refuse_items(&score, Fault(v1::ERROR_CODE_TOO_LARGE, "too large").error());
+  }
+  if (static_cast<int64_t>(score.ByteSizeLong()) > max_bytes) {
+    for (auto& item : *score.mutable_items()) item.clear_traceparent();
+    refuse_items(&score, Fault(v1::ERROR_CODE_TOO_LARGE, "").error());
   }
   return score;
 }

@@ -27,6 +27,9 @@ struct Delivery {
   int64_t received_unix_us = 0;
 };
 
+// Whether the parcel's items have one row at least each, and in all as many as its frame (P12).
+bool has_rows_of_items(const v1::Parcel& parcel);
+
 // Whether an item's deadline had passed: broker's present time >= stored + budget (P71).
 bool is_expired(int64_t stored_unix_us, int64_t budget_us, int64_t broker_now_unix_us);
 

@@ -57,8 +57,8 @@ free_port <- function() {
   stop("no free port")
 }
 
-start_nats <- function(port, store) {
-  server <- start_program(c(nats_server_binary(), "-js", "-a", "127.0.0.1", "-p", port, "-sd", store))
+start_nats <- function(port, store, ...) {
+  server <- start_program(c(nats_server_binary(), "-js", "-a", "127.0.0.1", "-p", port, "-sd", store, ...))
   wait_until("nats-server", function() {
     socket <- suppressWarnings(socketConnection("127.0.0.1", port, open = "r", timeout = 1))
     close(socket)
@@ -105,6 +105,11 @@ start_model <- function(site, model_code, environment = character()) {
   program$address <- sub("^.* grpc ", "", program$ready)
   site$model <- program
   program
+}
+
+# Starts R code in a process of its own.
+start_code <- function(code) {
+  start_program(c(file.path(R.home("bin"), "Rscript"), "-e", code), c(R_LIBS = paste(.libPaths(), collapse = ":")))
 }
 
 stop_site <- function(site) {
