@@ -133,3 +133,7 @@ credit_after <- function(present, least, scored, took_us, is_again) {
     .Call(`_rendezvous_credit_after`, present, least, scored, took_us, is_again)
 }
 
+stream_unread <- function(address, frame, count, within_ms) {
+    .Call(`_rendezvous_stream_unread`, address, frame, count, within_ms)
+}
+

@@ -11,7 +11,8 @@
 #' Library threads never touch R: health, progress signals and the reading go on while R computes. A score call that
 #' takes longer than `scoring_limit` is interrupted as by Ctrl-C. Native code that never looks for interrupts cannot be
 #' ended so; its parcels then go to another replica. One process serves one model: for more, start more processes.
-#' Serve in the process that you started, not in a fork of it.
+#' Serve in the process that you started, not in a fork of it. While a model is served, `quit()` and `q()` raise an error:
+#' the request fails, the process lives on.
 #'
 #' @param model An [rdv_model()], or a function of one table.
 #' @param endpoint Endpoint that it belongs to. Default: `RENDEZVOUS_ENDPOINT`.
@@ -30,8 +31,8 @@
 #' @param max_joined_rows Waiting parcels are scored together as one table of at most so many rows.
 #' @param max_message_bytes Largest gRPC message.
 #' @param queue_capacity Requests over gRPC that may wait; further ones are refused (OVERLOADED).
-#' @return Nothing; returns after the drain. In a script (not interactive) that could not drain in time, R ends with
-#'   status 1.
+#' @return Nothing; returns after the drain. In a script (not interactive) that could not drain in time, or whose
+#'   connection to NATS was closed for good (credentials refused), R ends with status 1.
 #' @section Errors:
 #' `rendezvous_invalid_request`: a malformed name or option.\cr
 #' `rendezvous_unavailable`: the gRPC port is taken.\cr
@@ -56,9 +57,27 @@ rdv_serve <- function(model, endpoint = NULL, name = NULL, version = NULL, nats 
   on.exit(options(old), add = TRUE)
   if (!is.null(model$setup)) model$setup()
   if (!is.null(model$close)) on.exit(model$close(), add = TRUE)
-  is_drained <- unwrap(serve_run(options, model_info(model, options$version, find = TRUE), evaluator(model)))
+  info <- model_info(model, options$version, find = TRUE)
+  is_drained <- unwrap(without_quit(serve_run(options, info, evaluator(model))))
   if (!is_drained && !interactive()) quit(save = "no", status = 1L)
   invisible(NULL)
+}
+
+# Evaluates with quit() and q() raising an error: a model that calls one, on whatever path of its packages, fails on its
+# request and takes no others along.
+without_quit <- function(expression) {
+  own <- list(quit = base::quit, q = base::q)
+  put <- function(functions) {
+    for (name in names(functions)) {
+      unlockBinding(name, baseenv())
+      assign(name, functions[[name]], envir = baseenv())
+      lockBinding(name, baseenv())
+    }
+  }
+  refusal <- function(...) stop("the model called quit()", call. = FALSE)
+  on.exit(put(own))
+  put(list(quit = refusal, q = refusal))
+  expression
 }
 
 loaded <- new.env(parent = emptyenv())

@@ -61,7 +61,7 @@ Postbox <- R6Class("rdv_postbox",
     deliver = function(...) self$deliver_together(...)[[1]],
     deliver_together = function(...) {
       deliveries <- lapply(list(...), private$delivery)
-      scores <- unwrap(box_deliver(private$box, deliveries, private$now_unix_us))
+      scores <- unwrap(without_quit(box_deliver(private$box, deliveries, private$now_unix_us)))
       lapply(scores, function(score) {
         score$items <- lapply(score$items, function(item) {
           if (!is.null(item$error)) item$error <- condition_of(item$error)

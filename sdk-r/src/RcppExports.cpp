@@ -380,6 +380,19 @@ BEGIN_RCPP
     return rcpp_result_gen;
 END_RCPP
 }
+// stream_unread
+int stream_unread(const std::string& address, SEXP frame, int count, double within_ms);
+RcppExport SEXP _rendezvous_stream_unread(SEXP addressSEXP, SEXP frameSEXP, SEXP countSEXP, SEXP within_msSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< const std::string& >::type address(addressSEXP);
+    Rcpp::traits::input_parameter< SEXP >::type frame(frameSEXP);
+    Rcpp::traits::input_parameter< int >::type count(countSEXP);
+    Rcpp::traits::input_parameter< double >::type within_ms(within_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(stream_unread(address, frame, count, within_ms));
+    return rcpp_result_gen;
+END_RCPP
+}
 
 static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_status_fault", (DL_FUNC) &_rendezvous_status_fault, 3},
@@ -415,6 +428,7 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_wire_subscribe", (DL_FUNC) &_rendezvous_wire_subscribe, 2},
     {"_rendezvous_wire_next", (DL_FUNC) &_rendezvous_wire_next, 2},
     {"_rendezvous_credit_after", (DL_FUNC) &_rendezvous_credit_after, 5},
+    {"_rendezvous_stream_unread", (DL_FUNC) &_rendezvous_stream_unread, 4},
     {NULL, NULL, 0}
 };
 

@@ -1,5 +1,10 @@
 #include "fault.h"
 
+#include <algorithm>
+#include <vector>
+
+#include "text.h"
+
 namespace rv {
 
 const ErrorFacts kErrorTable[kErrorCodes] = {
@@ -50,10 +55,40 @@ const ErrorFacts& facts_of(int code) {
   return kErrorTable[code - 1];
 }
 
+namespace {
+constexpr size_t kMessageCharacters = 1000;
+constexpr size_t kValueOctets = 2000;
+constexpr size_t kAttributesOctets = 4096;
+
+// An error travels in metadata, of which there is little (P81): of the attributes, the shortest stay.
+v1::Error bounded(v1::Error error) {
+  if (error.ByteSizeLong() <= kMessageCharacters) return error;
+  error.set_message(cut_characters(error.message(), kMessageCharacters - 3));
+  std::vector<std::pair<std::string, std::string>> attributes;
+  for (const auto& [name, value] : error.attributes()) {
+    attributes.emplace_back(shown_name(name), cut_octets(value, kValueOctets));
+  }
+  const auto size_of = [](const auto& each) { return each.first.size() + each.second.size(); };
+  std::sort(attributes.begin(), attributes.end(), [&](const auto& left, const auto& right) {
+    return std::make_pair(size_of(left), left.first) < std::make_pair(size_of(right), right.first);
+  });
+  error.clear_attributes();
+  size_t octets = 0;
+  for (const auto& each : attributes) {
+    octets += size_of(each);
+    if (octets <= kAttributesOctets) (*error.mutable_attributes())[each.first] = each.second;
+  }
+  return error;
+}
+}  // namespace
+
+Fault::Fault(v1::Error error) : error_(bounded(std::move(error))) {}
+
 Fault::Fault(v1::ErrorCode code, std::string message, Attributes attributes) {
   error_.set_code(code);
   error_.set_message(std::move(message));
   for (const auto& [name, value] : attributes) (*error_.mutable_attributes())[name] = value;
+  error_ = bounded(std::move(error_));
 }
 
 }  // namespace rv

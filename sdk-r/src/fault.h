@@ -34,11 +34,11 @@ const ErrorFacts& facts_of(int code);
 
 using Attributes = std::initializer_list<std::pair<const char*, std::string>>;
 
-// An error of the closed list.
+// An error of the closed list. Texts that are too long are cut: message 1,000 characters, attributes 4 KiB.
 class Fault : public std::exception {
  public:
   Fault(v1::ErrorCode code, std::string message, Attributes attributes = {});
-  explicit Fault(v1::Error error) : error_(std::move(error)) {}
+  explicit Fault(v1::Error error);
 
   const char* what() const noexcept override { return error_.message().c_str(); }
   const v1::Error& error() const { return error_; }

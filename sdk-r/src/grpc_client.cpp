@@ -195,4 +195,15 @@ std::vector<v1::ScoreReply> GrpcClient::stream(const std::vector<v1::ScoreReques
   return replies;
 }
 
+int write_unread(const std::string& address, const v1::ScoreRequest& request, int count, int64_t within_ms) {
+  const auto stub = v1::Score::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(in(within_ms));
+  const auto call = stub->ScoreStream(&context);
+  int written = 0;
+  while (written < count && call->Write(request)) ++written;
+  context.TryCancel();
+  return written;
+}
+
 }  // namespace rv

@@ -37,4 +37,8 @@ class GrpcClient {
   std::unique_ptr<Parts> parts_;
 };
 
+// Writes the request on one stream again and again without reading an answer; how often that went well within the time.
+// For tests of servers.
+int write_unread(const std::string& address, const v1::ScoreRequest& request, int count, int64_t within_ms);
+
 }  // namespace rv

@@ -7,6 +7,7 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <atomic>
+#include <climits>
 #include <chrono>
 #include <deque>
 #include <mutex>
@@ -20,11 +21,34 @@ namespace rv {
 
 namespace {
 constexpr const char* kService = "rendezvous.v1.Score";
-constexpr int kStreamedAtOnce = 16;
+constexpr size_t kStreamedAtOnce = 16;
 constexpr int kPingIntervalMs = 5000;
 
+constexpr int kReceivedAtMost = 4;  // times the limit: what is larger is refused by gRPC, in its own words
+constexpr size_t kDetailsOctets = 2000;
+
+// Details travel with each octet that is not ASCII written as three.
+std::string details_of(const std::string& message) {
+  size_t size = 0;
+  for (size_t i = 0; i < message.size(); ++i) {
+    size += message[i] >= ' ' && message[i] <= '~' && message[i] != '%' ? 1 : 3;
+    if (size > kDetailsOctets) return cut_octets(message, i);
+  }
+  return message;
+}
+
 grpc::Status status_of(const Fault& fault) {
-  return {static_cast<grpc::StatusCode>(facts_of(fault.code()).grpc_code), fault.error().message()};
+  return {static_cast<grpc::StatusCode>(facts_of(fault.code()).grpc_code), details_of(fault.error().message())};
+}
+
+int times_limit(int limit) { return limit > INT_MAX / kReceivedAtMost ? INT_MAX : limit * kReceivedAtMost; }
+
+void check_size(const grpc::ByteBuffer& buffer, int limit) {
+  if (buffer.Length() <= static_cast<size_t>(limit)) return;
+  throw Fault(v1::ERROR_CODE_TOO_LARGE,
+              "the request has " + std::to_string(buffer.Length()) + " bytes; the limit is " + std::to_string(limit) +
+                  ": send fewer rows a request",
+              {{"actual", std::to_string(buffer.Length())}, {"limit", std::to_string(limit)}});
 }
 
 std::string traceparent_of(const grpc::CallbackServerContext& context) {
@@ -167,7 +191,8 @@ class UnaryCall final : public Call {
   std::atomic<bool> is_finished_{false};
 };
 
-// One `ScoreStream`: reads on while fewer than 16 requests are unanswered, writes answers as they are ready.
+// One `ScoreStream`: reads on while fewer than 16 requests are unanswered or their answers not taken; writes answers as
+// they are ready.
 class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   // Answers of a stream may come after gRPC is done with it: they are kept out by this.
@@ -215,6 +240,7 @@ class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
     call->traceparent = traceparent_;
     try {
       parse(incoming_, &call->request);
+      check_size(incoming_, desk_.options.max_message_bytes);
       desk_.accept(call);
     } catch (const Fault& fault) {
       answer_error(call->request.request_id(), fault);
@@ -277,7 +303,7 @@ class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
       is_writing_ = true;
       StartWrite(&replies_.front());
     }
-    if (!is_reading_ && !is_read_out_ && unanswered_ < kStreamedAtOnce) {
+    if (!is_reading_ && !is_read_out_ && unanswered_ + replies_.size() < kStreamedAtOnce) {
       is_reading_ = true;
       StartRead(&incoming_);
     }
@@ -288,7 +314,7 @@ class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   std::shared_ptr<Link> link_;  // its mutex guards what follows
   grpc::ByteBuffer incoming_;
   std::deque<grpc::ByteBuffer> replies_;
-  int unanswered_ = 0;
+  size_t unanswered_ = 0;
   bool is_reading_ = true;
   bool is_writing_ = false;
   bool is_read_out_ = false;
@@ -323,6 +349,7 @@ class ScoreService final : public Base {
     const auto call = std::make_shared<UnaryCall>(context, reply, desk_.options.max_message_bytes, reactor);
     reactor->call = call;
     try {
+      check_size(*request, desk_.options.max_message_bytes);
       parse(*request, &call->request);
       if (call->left_us() <= 0) {
         throw Fault(v1::ERROR_CODE_EXPIRED, "the deadline had passed when the model received the request");
@@ -362,7 +389,7 @@ GrpcServer::GrpcServer(const ServeOptions& options, Inbox& inbox) : parts_(std::
   // By default a second process shares the port in silence, and clients see half of each.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMs);
-  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  builder.SetMaxReceiveMessageSize(times_limit(options.max_message_bytes));
   builder.SetMaxSendMessageSize(options.max_message_bytes);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &parts_->port);
   builder.RegisterService(&parts_->service);

@@ -1,5 +1,6 @@
 // A bare connection to the broker, with which the package's tests play the router.
 
+#include "grpc_client.h"
 #include "nats_link.h"
 #include "postbox.h"
 #include "r_model.h"
@@ -61,4 +62,11 @@ SEXP wire_next(SEXP wire, double timeout_ms) {
 // [[Rcpp::export(rng = false)]]
 int credit_after(int present, int least, int scored, double took_us, bool is_again) {
   return rv::next_credit(present, least, scored, static_cast<int64_t>(took_us), is_again);
+}
+
+// [[Rcpp::export(rng = false)]]
+int stream_unread(const std::string& address, SEXP frame, int count, double within_ms) {
+  rv::v1::ScoreRequest request;
+  request.mutable_inputs()->ParseFromString(rv::octets_of(frame));
+  return rv::write_unread(address, request, count, static_cast<int64_t>(within_ms));
 }

@@ -8,6 +8,7 @@ namespace rv {
 
 namespace {
 constexpr size_t kShownBytes = 80;
+constexpr size_t kListedNames = 20;
 
 // Octets that follow a leading one, and the range of the first of them (RFC 3629).
 struct Sequence {
@@ -36,12 +37,24 @@ std::string shown(double value) {
   return buffer;
 }
 
-std::string shown_name(const std::string& name) {
-  if (name.size() <= kShownBytes) return name;
-  size_t end = kShownBytes;
-  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
-  return name.substr(0, end) + "...";
+std::string cut_octets(const std::string& text, size_t limit) {
+  if (text.size() <= limit) return text;
+  size_t end = limit;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "...";
 }
+
+std::string cut_characters(const std::string& text, size_t limit) {
+  if (text.size() <= limit) return text;
+  size_t characters = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool is_first = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
+    if (is_first && ++characters > limit) return cut_octets(text, i);
+  }
+  return text;
+}
+
+std::string shown_name(const std::string& name) { return cut_octets(name, kShownBytes); }
 
 std::string quoted(const std::string& name) { return "'" + shown_name(name) + "'"; }
 
@@ -53,7 +66,8 @@ std::string shown_shape(const std::vector<int64_t>& shape) {
 
 std::string listed(const std::vector<std::string>& names) {
   std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + shown_name(name);
+  for (size_t i = 0; i < names.size() && i < kListedNames; ++i) text += (i ? ", " : "") + shown_name(names[i]);
+  if (names.size() > kListedNames) text += " and " + std::to_string(names.size() - kListedNames) + " more";
   return text;
 }
 

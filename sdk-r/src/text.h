@@ -10,6 +10,10 @@ namespace rv {
 // A number as people write it.
 std::string shown(double value);
 
+// At most so many octets or characters, whole ones, and "..." where something was cut.
+std::string cut_octets(const std::string& text, size_t limit);
+std::string cut_characters(const std::string& text, size_t limit);
+
 // A name for a message: in quotes, cut if it is very long.
 std::string quoted(const std::string& name);
 
@@ -19,7 +23,7 @@ std::string shown_name(const std::string& name);
 // `[2, 3]`.
 std::string shown_shape(const std::vector<int64_t>& shape);
 
-// Joined by ", ".
+// Joined by ", "; of more than 20 the first, and how many there are more.
 std::string listed(const std::vector<std::string>& names);
 
 // Position of the first octet that is not UTF-8; -1: there is none.
