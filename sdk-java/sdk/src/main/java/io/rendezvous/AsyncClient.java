@@ -9,7 +9,6 @@ import io.grpc.MethodDescriptor;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
-import io.rendezvous.internal.GrpcErrors;
 import io.rendezvous.internal.Ids;
 import io.rendezvous.v1.DescribeRequest;
 import io.rendezvous.v1.ModelInfo;
@@ -31,6 +30,7 @@ public final class AsyncClient implements AutoCloseable {
     private static final long CLOSE_TIMEOUT_S = 5;
     private static final long PING_TIMEOUT_S = 5;
 
+    private final ServerAddress server;
     private final String endpoint;
     private final ClientOptions options;
     private final ManagedChannel channel;
@@ -41,6 +41,7 @@ public final class AsyncClient implements AutoCloseable {
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
+     * @throws InvalidRequestException the address is not {@code host:port}
      */
     public AsyncClient(String address, String endpoint) {
         this(address, endpoint, ClientOptions.DEFAULT, InsecureChannelCredentials.create());
@@ -53,13 +54,15 @@ public final class AsyncClient implements AutoCloseable {
      * @param endpoint endpoint asked; empty where only one is served
      * @param options deadlines, pauses, limits
      * @param credentials TLS, or in the clear
+     * @throws InvalidRequestException the address is not {@code host:port}
      */
     public AsyncClient(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
+        this.server = new ServerAddress(address);
         this.endpoint = endpoint;
         this.options = options;
         this.channel = NettyChannelBuilder.forTarget(address, credentials)
                 .maxInboundMessageSize(options.maxMessageBytes())
-                .keepAliveTime(options.keepalive().toMillis(), TimeUnit.MILLISECONDS)
+                .keepAliveTime(Attempts.boundedNs(options.keepalive()), TimeUnit.NANOSECONDS)
                 .keepAliveTimeout(PING_TIMEOUT_S, TimeUnit.SECONDS)
                 .disableRetry() // retries are ours: with the same request id, and for retryable codes only
                 .build();
@@ -123,7 +126,7 @@ public final class AsyncClient implements AutoCloseable {
      * @return a future that is completed after the last answer; fails if the stream as a whole ended early
      */
     public CompletableFuture<Void> stream(Iterable<Frame> tables, Consumer<Answer> onAnswer) {
-        StreamCall call = new StreamCall(channel, options.maxStreamed());
+        StreamCall call = new StreamCall(channel, options.maxStreamed(), server);
         call.pump(tables.iterator(), frame -> build(frame, ScoreOptions.NONE), onAnswer);
         return call.done();
     }
@@ -186,7 +189,7 @@ public final class AsyncClient implements AutoCloseable {
 
             @Override
             public void onError(Throwable failure) {
-                repeat(GrpcErrors.fromThrowable(failure));
+                repeat(server.failure(failure));
             }
 
             @Override

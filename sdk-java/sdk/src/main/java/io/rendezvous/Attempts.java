@@ -6,6 +6,7 @@ import java.util.concurrent.ThreadLocalRandom;
 /** The attempts of one call: how long each may take, and how long to pause before the next. Not thread-safe. */
 final class Attempts {
     private static final long LEAST_ATTEMPT_NS = 1_000_000L;
+    private static final Duration MOST = Duration.ofDays(365);
 
     private final long deadlineNs;
     private final long lastPauseNs;
@@ -13,9 +14,14 @@ final class Attempts {
 
     Attempts(ClientOptions options, Duration timeout) {
         Duration limit = timeout == null ? options.timeout() : timeout;
-        this.deadlineNs = System.nanoTime() + limit.toNanos();
-        this.pauseNs = options.firstPause().toNanos();
-        this.lastPauseNs = options.lastPause().toNanos();
+        this.deadlineNs = System.nanoTime() + boundedNs(limit);
+        this.pauseNs = boundedNs(options.firstPause());
+        this.lastPauseNs = boundedNs(options.lastPause());
+    }
+
+    /** A duration in nanoseconds, with which one can reckon: more than a year is a year. */
+    static long boundedNs(Duration duration) {
+        return (duration.compareTo(MOST) > 0 ? MOST : duration).toNanos();
     }
 
     /** Nanoseconds left for an attempt that begins now. */

@@ -32,6 +32,7 @@ public final class Client implements AutoCloseable {
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
+     * @throws InvalidRequestException the address is not {@code host:port}
      */
     public Client(String address, String endpoint) {
         this(address, endpoint, ClientOptions.DEFAULT, InsecureChannelCredentials.create());
@@ -44,6 +45,7 @@ public final class Client implements AutoCloseable {
      * @param endpoint endpoint asked; empty where only one is served
      * @param options deadlines, pauses, limits
      * @param credentials TLS, or in the clear
+     * @throws InvalidRequestException the address is not {@code host:port}
      */
     public Client(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
         this.async = new AsyncClient(address, endpoint, options, credentials);
@@ -95,6 +97,17 @@ public final class Client implements AutoCloseable {
      */
     public CompletableFuture<Answer> scoreAsync(Frame inputs) {
         return async.score(inputs);
+    }
+
+    /**
+     * Scores rows without waiting.
+     *
+     * @param inputs the rows
+     * @param request what the request says beside them
+     * @return a future of the answer; see {@link AsyncClient#score(Frame, ScoreOptions)}
+     */
+    public CompletableFuture<Answer> scoreAsync(Frame inputs, ScoreOptions request) {
+        return async.score(inputs, request);
     }
 
     /**

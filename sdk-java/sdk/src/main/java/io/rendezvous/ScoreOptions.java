@@ -7,7 +7,7 @@ import java.util.Map;
 /**
  * What one request says beside its rows: frozen, checked when made.
  *
- * @param timeout deadline, retries included; null: the client's default
+ * @param timeout deadline, retries included, more than a year counts as one; null: the client's default
  * @param requestId 1 to 64 of A-Z a-z 0-9 _ -; null: one is made
  * @param context for policies: sticky keys and the like
  * @param explain whether every model's score is wanted too

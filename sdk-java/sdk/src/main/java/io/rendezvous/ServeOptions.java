@@ -2,6 +2,7 @@ package io.rendezvous;
 
 import io.rendezvous.internal.Durations;
 import io.rendezvous.internal.Names;
+import io.rendezvous.internal.NatsConnections;
 import java.time.Duration;
 import java.util.Map;
 
@@ -68,12 +69,13 @@ public record ServeOptions(
      * @param maxJoinedRows as the component
      * @param maxMessageBytes as the component
      * @param maxRows as the component
-     * @throws InvalidRequestException a name is malformed, a value out of its range, or both doors are closed
+     * @throws InvalidRequestException a name or an address is malformed, a value out of its range, or both doors are closed
      */
     public ServeOptions {
         Names.checkName("endpoint", endpoint);
         Names.checkName("model", name);
         Names.checkVersion(version);
+        NatsConnections.checkAddress(nats);
         checkRange("grpc port", grpcPort, 0, 65_535);
         checkRange("ack wait", ackWait, Duration.ofMillis(100), Duration.ofHours(1));
         checkRange("scoring limit", scoringLimit, Duration.ofMillis(1), Duration.ofHours(24));

@@ -5,7 +5,6 @@ import io.grpc.Channel;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.ClientResponseObserver;
-import io.rendezvous.internal.GrpcErrors;
 import io.rendezvous.v1.ScoreGrpc;
 import io.rendezvous.v1.ScoreReply;
 import io.rendezvous.v1.ScoreRequest;
@@ -21,6 +20,7 @@ import java.util.function.Function;
 /** One {@code ScoreStream}: requests as they may be sent, answers back in their order. Guarded by its own lock. */
 final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreReply> {
     private final int most;
+    private final ServerAddress server;
     private final Deque<String> sent = new ArrayDeque<>();
     private final Map<String, ScoreReply> arrived = new HashMap<>();
     private final CompletableFuture<Void> done = new CompletableFuture<>();
@@ -30,8 +30,9 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
     private Consumer<Answer> onAnswer;
     private boolean halfClosed;
 
-    StreamCall(Channel channel, int most) {
+    StreamCall(Channel channel, int most, ServerAddress server) {
         this.most = most;
+        this.server = server;
         ClientCalls.asyncBidiStreamingCall(
                 channel.newCall(ScoreGrpc.getScoreStreamMethod(), CallOptions.DEFAULT), this);
     }
@@ -71,7 +72,7 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
 
     @Override
     public void onError(Throwable failure) {
-        done.completeExceptionally(GrpcErrors.fromThrowable(failure));
+        done.completeExceptionally(server.failure(failure));
     }
 
     @Override

@@ -25,6 +25,9 @@ import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.NullSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Clients before a server that fails as told. */
 @Timeout(20)
@@ -129,6 +132,58 @@ class ClientTest {
                             .get());
             start(port);
             assertEquals(1, early.get().frame().rows());
+        }
+    }
+
+    /** However long a timeout is, it is one. */
+    @Test
+    void takesLongTimeouts() throws IOException {
+        Duration longest = Duration.ofSeconds(Long.MAX_VALUE);
+        ClientOptions patient = new ClientOptions(longest, 1 << 20, longest, longest, longest, 1);
+        try (Client client = new Client(start(0), "e", patient, InsecureChannelCredentials.create())) {
+            assertEquals(1, client.score(x()).frame().rows());
+            ScoreOptions request = ScoreOptions.NONE.withTimeout(longest);
+            assertEquals(1, client.scoreAsync(x(), request).join().frame().rows());
+        }
+    }
+
+    /** An address that is not host:port is refused before anything is connected. */
+    @ParameterizedTest
+    @NullSource
+    @ValueSource(
+            strings = {"", " ", "localhost", "http://localhost:8001", "localhost:", ":8001", "localhost:65536", "::1:80"
+            })
+    void refusesAddresses(String address) {
+        InvalidRequestException error =
+                assertThrows(InvalidRequestException.class, () -> new Client(address, "e").close());
+        assertTrue(error.getMessage().contains("give host:port"), error.getMessage());
+    }
+
+    /** Names, IPv4 and IPv6 in brackets are addresses. */
+    @ParameterizedTest
+    @ValueSource(strings = {"localhost:1", "my-router.internal:65535", "127.0.0.1:8001", "[::1]:8001"})
+    void takesAddresses(String address) {
+        new Client(address, "e").close();
+    }
+
+    /** Where nobody listens, the error says where that is, and that the connection was refused. */
+    @Test
+    void namesWhereNobodyListens() throws IOException {
+        int port;
+        try (ServerSocket socket = new ServerSocket(0)) {
+            port = socket.getLocalPort();
+        }
+        ScoreOptions brief = ScoreOptions.NONE.withTimeout(Duration.ofMillis(300));
+        try (Client client = new Client("127.0.0.1:" + port, "e")) {
+            UnavailableException once = assertThrows(UnavailableException.class, () -> client.score(x(), brief));
+            UnavailableException stream = assertThrows(
+                    UnavailableException.class,
+                    () -> client.stream(List.of(x())).hasNext());
+            for (UnavailableException error : List.of(once, stream)) {
+                assertTrue(error.getMessage().startsWith("no connection to 127.0.0.1:" + port), error.getMessage());
+                assertTrue(error.getMessage().contains("Connection refused"), error.getMessage());
+                assertEquals("127.0.0.1:" + port, error.attributes().get("address"));
+            }
         }
     }
 

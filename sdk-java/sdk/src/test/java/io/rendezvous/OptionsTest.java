@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Options: where values come from, and which are refused. */
 class OptionsTest {
@@ -59,11 +60,26 @@ class OptionsTest {
         assertEquals(1_000_000, bare.maxRows());
     }
 
+    /** Addresses of NATS may lack scheme or port, hold credentials, and be several. */
+    @ParameterizedTest
+    @ValueSource(strings = {"nats://h:4222", "h:4222", "h", "tls://u:p@h:1,nats://[::1]:2, nats://token@h"})
+    void natsAddresses(String address) {
+        ServeOptions options = ServeOptions.builder(Map.of())
+                .endpoint("e")
+                .name("m")
+                .nats(address)
+                .build();
+        assertEquals(address, options.nats());
+    }
+
     static Stream<Arguments> refused() {
         return Stream.of(
                 row("RENDEZVOUS_ENDPOINT", options -> options.endpoint(null)),
                 row("endpoint 'a.b'", options -> options.endpoint("a.b")),
                 row("version '1 2'", options -> options.version("1 2")),
+                row("the address of NATS is 'http://foo'", options -> options.nats("http://foo")),
+                row("the address of NATS is ''", options -> options.nats("")),
+                row("the address of NATS is 'nope://foo'", options -> options.nats("nats://u:p@h:1,nope://u:p@foo")),
                 row("grpc port is 70000", options -> options.grpcPort(70_000)),
                 row(
                         "ack wait is 0.05 s; allowed is 0.1 s to 3600 s",

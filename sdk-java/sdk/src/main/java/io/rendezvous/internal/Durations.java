@@ -24,6 +24,8 @@ public final class Durations {
             "h",
             3_600_000_000_000L);
 
+    private static final BigDecimal LONGEST_NS = BigDecimal.valueOf(Long.MAX_VALUE);
+
     private Durations() {}
 
     /**
@@ -42,12 +44,14 @@ public final class Durations {
                     Map.of("option", what, "actual", text));
         }
         BigDecimal ns = new BigDecimal(matcher.group(1)).multiply(BigDecimal.valueOf(UNITS_NS.get(matcher.group(2))));
-        return Duration.ofNanos(ns.longValue());
+        return Duration.ofNanos(ns.min(LONGEST_NS).longValue());
     }
 
     /** Returns a duration in seconds for people, without needless decimals. */
     public static String text(Duration duration) {
-        BigDecimal seconds = BigDecimal.valueOf(duration.toNanos(), 9).stripTrailingZeros();
+        BigDecimal seconds = BigDecimal.valueOf(duration.getSeconds())
+                .add(BigDecimal.valueOf(duration.getNano(), 9))
+                .stripTrailingZeros();
         return seconds.toPlainString() + " s";
     }
 }

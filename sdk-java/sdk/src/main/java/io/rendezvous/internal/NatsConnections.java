@@ -6,6 +6,7 @@ import io.nats.client.Consumer;
 import io.nats.client.ErrorListener;
 import io.nats.client.Nats;
 import io.nats.client.Options;
+import io.rendezvous.InvalidRequestException;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.Map;
@@ -79,6 +80,30 @@ public final class NatsConnections {
                 .connectionListener(events)
                 .errorListener(new Faults())
                 .build();
+    }
+
+    /**
+     * Checks addresses.
+     *
+     * @param urls as for {@link #connect}
+     * @return the same
+     * @throws InvalidRequestException one of them is none
+     */
+    public static String checkAddress(String urls) {
+        for (String url : (urls == null ? "" : urls).split(",", -1)) {
+            try {
+                if (url.isBlank()) {
+                    throw new IllegalArgumentException("it is empty");
+                }
+                Options.builder().server(url).build();
+            } catch (IllegalArgumentException error) {
+                String shown = redact(url);
+                throw new InvalidRequestException(
+                        "the address of NATS is '" + shown + "': give nats://host:port, several separated by commas",
+                        Map.of("option", "nats", "actual", shown));
+            }
+        }
+        return urls;
     }
 
     /** Returns addresses without user names, passwords and tokens. */
