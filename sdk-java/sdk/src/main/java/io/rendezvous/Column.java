@@ -108,8 +108,10 @@ public abstract sealed class Column
      *
      * @param row 0 to rows - 1
      * @return true if it is
+     * @throws IndexOutOfBoundsException there is no such row
      */
     public final boolean isMissing(int row) {
+        checkRow(row);
         return !missing.isEmpty() && Bits.get(missing, row);
     }
 
@@ -143,6 +145,7 @@ public abstract sealed class Column
      * @param row 0 to rows - 1
      * @return null if the row is missing; else a Boolean, Integer, Long, Float, Double, String or byte[] by the
      *     column's type; of a shaped column an array of its elements
+     * @throws IndexOutOfBoundsException there is no such row
      */
     public final Object value(int row) {
         if (isMissing(row)) {
@@ -157,6 +160,7 @@ public abstract sealed class Column
      * @param row 0 to rows - 1
      * @return the nearest double; NaN if the row is missing; a BOOL is 0 or 1
      * @throws SignatureMismatchException the column is STRING or BYTES, or has a shape
+     * @throws IndexOutOfBoundsException there is no such row
      */
     public final double number(int row) {
         if (!scalar) {
@@ -190,7 +194,15 @@ public abstract sealed class Column
         if (!scalar) {
             throw misread("a scalar column");
         }
+        checkRow(row);
         return row;
+    }
+
+    private void checkRow(int row) {
+        if (row < 0 || row >= rows) {
+            throw new IndexOutOfBoundsException(
+                    "row " + row + " of column '" + name() + "': it has " + rows + " rows, counted from 0");
+        }
     }
 
     /** The flat index of an element of a row. */

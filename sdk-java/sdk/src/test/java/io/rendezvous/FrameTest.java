@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -28,6 +29,35 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Frames beyond the vectors: views over received bytes, refusals, random tables. */
 class FrameTest {
+    /** A row that is not there is refused with its number and how many there are. */
+    @Test
+    void refusesRowsThatAreNotThere() {
+        Frame frame = Frame.builder()
+                .fp64("x", 1, 2)
+                .missing(new boolean[] {true, false})
+                .int64("i", 1, 2)
+                .bool("b", true, false)
+                .string("s", "a", "b")
+                .build();
+        for (int row : new int[] {-1, 2, 99}) {
+            for (Column column : frame.columns()) {
+                String said = "row " + row + " of column '" + column.name() + "': it has 2 rows, counted from 0";
+                assertEquals(said, refusal(() -> column.isMissing(row)));
+                assertEquals(said, refusal(() -> column.value(row)));
+            }
+            assertEquals(
+                    "row " + row + " of column 'x': it has 2 rows, counted from 0",
+                    refusal(() -> frame.fp64("x").get(row)));
+            assertEquals(
+                    "row " + row + " of column 's': it has 2 rows, counted from 0",
+                    refusal(() -> frame.string("s").get(row)));
+        }
+    }
+
+    private static String refusal(Executable code) {
+        return assertThrows(IndexOutOfBoundsException.class, code).getMessage();
+    }
+
     /** Values are read in place, also where they begin in the middle of a received message. */
     @Test
     void viewsReceivedBytes() throws IOException {
