@@ -11,6 +11,7 @@ import io.rendezvous.Model;
 import io.rendezvous.ModelDescription;
 import io.rendezvous.ModelServer;
 import io.rendezvous.RendezvousException;
+import io.rendezvous.internal.ServedModel;
 import io.rendezvous.v1.ModelInfo;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -32,7 +33,7 @@ import java.util.Map;
  *
  * <p>Not thread-safe beyond what {@link Model} asks for.
  */
-public final class OnnxModel implements Model {
+public final class OnnxModel implements Model, ServedModel.ChecksInputs {
     private final OrtEnvironment environment;
     private final OrtSession session;
     private final String description;

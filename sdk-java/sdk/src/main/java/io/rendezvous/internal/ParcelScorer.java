@@ -31,6 +31,7 @@ public final class ParcelScorer {
     private static final Logger LOG = LoggerFactory.getLogger(ParcelScorer.class);
     private static final int MESSAGE_CHARACTERS = 300;
     private static final int BRIEF_CHARACTERS = 40;
+    private static final int MOST_CAUSES = 20; // causes may go round in a circle
     private static final long SPLITTING_LIMIT_NS = 5_000_000_000L;
 
     private final ServedModel model;
@@ -210,6 +211,9 @@ public final class ParcelScorer {
             LOG.warn("model {}:{}: {}", identity.name(), identity.version(), error.getMessage());
             return Outcome.failed(start, stop, new ModelFailedException(error.getMessage()));
         } catch (RendezvousException error) {
+            if (error.getCause() != null && stop - start == 1) {
+                LOG.warn("model {}:{} failed on one request", identity.name(), identity.version(), error.getCause());
+            }
             return Outcome.failed(start, stop, error);
         } catch (Throwable error) {
             // The author's code may throw anything, a StackOverflowError for instance; the process lives on.
@@ -303,15 +307,24 @@ public final class ParcelScorer {
 
     /** The author's message, one line; the trace stays in the log. */
     static ModelFailedException modelFailed(Throwable error) {
-        String text = error.getMessage() == null
-                ? ""
-                : String.join(" ", error.getMessage().strip().split("\\s+"));
-        if (text.isEmpty()) {
-            text = "no message";
-        }
+        String text = messageOf(error);
         text = Shown.cut(text, MESSAGE_CHARACTERS);
         String kind = Shown.value(kindOf(error));
         return new ModelFailedException("the model raised " + kind + ": " + text, Map.of("exception", kind));
+    }
+
+    /** The message of an error, or of the nearest cause that has one. */
+    private static String messageOf(Throwable error) {
+        int depth = 0;
+        for (Throwable at = error; at != null && depth < MOST_CAUSES; at = at.getCause()) {
+            String message = at.getMessage() == null ? "" : at.getMessage().strip();
+            if (!message.isEmpty()) {
+                String text = String.join(" ", message.split("\\s+"));
+                return at == error ? text : "caused by " + kindOf(at) + ": " + text;
+            }
+            depth++;
+        }
+        return "no message";
     }
 
     private static String kindOf(Throwable error) {

@@ -4,12 +4,17 @@ import io.rendezvous.Frame;
 import io.rendezvous.InvalidFrameException;
 import io.rendezvous.InvalidOutputException;
 import io.rendezvous.Model;
+import io.rendezvous.ModelFailedException;
+import io.rendezvous.RendezvousException;
 import io.rendezvous.SignatureMismatchException;
 import io.rendezvous.v1.ModelInfo;
 import java.util.Map;
 
 /** An author's model with the checks of what goes in and what comes out. */
 public final class ServedModel {
+    /** A model of this SDK that declares no inputs, and tells itself which of them do not fit. */
+    public interface ChecksInputs {}
+
     private final Model model;
     private final SignatureCheck inputs;
     private final SignatureCheck outputs;
@@ -33,6 +38,8 @@ public final class ServedModel {
      * @return as many rows, as declared
      * @throws SignatureMismatchException a declared input column is missing or is not as declared
      * @throws InvalidOutputException the model gave something else than it must
+     * @throws ModelFailedException the author's code threw an exception of this SDK, by reading a column that is not
+     *     there for instance: that is not the request's fault
      * @throws Exception whatever the author's code throws
      */
     public Frame score(Frame table) throws Exception {
@@ -63,6 +70,15 @@ public final class ServedModel {
             // The input was checked before: what is not sound is what the author builds.
             throw new InvalidOutputException(
                     "the model's output is not a table: " + error.getMessage(), error.attributes());
+        } catch (InvalidOutputException | ModelFailedException error) {
+            throw error;
+        } catch (RendezvousException error) {
+            if (error instanceof SignatureMismatchException && model instanceof ChecksInputs) {
+                throw error;
+            }
+            ModelFailedException failed = ParcelScorer.modelFailed(error);
+            failed.initCause(error);
+            throw failed;
         }
     }
 }

@@ -9,10 +9,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.rendezvous.ColumnType;
 import io.rendezvous.ErrorCode;
 import io.rendezvous.Frame;
+import io.rendezvous.InvalidOutputException;
 import io.rendezvous.InvalidRequestException;
 import io.rendezvous.Model;
 import io.rendezvous.ModelDescription;
 import io.rendezvous.ModelFailedException;
+import io.rendezvous.OverloadedException;
 import io.rendezvous.RendezvousException;
 import io.rendezvous.v1.ItemScore;
 import io.rendezvous.v1.ModelInfo;
@@ -121,6 +123,37 @@ class PostboxTest {
                 row("a checked exception", ErrorCode.MODEL_FAILED, "the model raised Exception: why", in -> {
                     throw new Exception("why");
                 }),
+                row(
+                        "a column that is not there",
+                        ErrorCode.MODEL_FAILED,
+                        "the model raised SignatureMismatchException: there is no column 'nope'",
+                        in -> Frame.builder()
+                                .fp64("y", in.fp64("nope").toArray())
+                                .build()),
+                row(
+                        "a column read as another type",
+                        ErrorCode.MODEL_FAILED,
+                        "and was read as",
+                        in -> Frame.builder()
+                                .int64("y", in.int64("x").toArray())
+                                .build()),
+                row(
+                        "an endpoint that the model asks",
+                        ErrorCode.MODEL_FAILED,
+                        "the model raised OverloadedException: later",
+                        in -> {
+                            throw new OverloadedException("later");
+                        }),
+                row("an output that it refuses itself", ErrorCode.INVALID_OUTPUT, "mine", in -> {
+                    throw new InvalidOutputException("mine");
+                }),
+                row(
+                        "an error whose cause says what",
+                        ErrorCode.MODEL_FAILED,
+                        "the model raised ExceptionInInitializerError: caused by IllegalStateException: no table",
+                        in -> {
+                            throw new ExceptionInInitializerError(new IllegalStateException("no table"));
+                        }),
                 row("null", ErrorCode.INVALID_OUTPUT, "null", in -> null),
                 row(
                         "no columns",
