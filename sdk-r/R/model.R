@@ -72,81 +72,6 @@ rdv_column <- function(type = "", shape = integer(), allow_missing = FALSE, allo
   )
 }
 
-#' Makes a model of anything with a `predict()` method
-#'
-#' The signature's inputs are the variables of the fit's formula: numbers of any type, logical, text, moments as the
-#' training data had them; factors keep their levels, so that `predict()` sees what it was trained on. Missing values are let through to `predict()`.
-#'
-#' @param fit A fitted model: `lm`, `glm`, `rpart`, `randomForest`, ... It needs `terms()` for the inputs to be declared.
-#' @param ... Further arguments of `predict()`.
-#' @param type Given to `predict()` where its method takes it. Default: `"response"`.
-#' @param output Name of the output column, where `predict()` gives a vector. Default: `"prediction"`.
-#' @param name,task,labels,training,description As in [rdv_model()]; `training` takes the time of the call if it is not
-#'   given.
-#' @return An `rdv_model`.
-#' @section Errors: `rendezvous_invalid_request`: there is no `predict()` method for the class.
-#' @examples
-#' fit <- glm(am ~ wt + factor(cyl), data = mtcars, family = binomial())
-#' rdv_postbox(rdv_model_predict(fit, output = "manual"))$score(mtcars[1:2, c("wt", "cyl")])
-#' @export
-rdv_model_predict <- function(fit, ..., type = "response", output = "prediction", name = class(fit)[1], task = "",
-                              labels = character(), training = NULL, description = "") {
-  if (!any(vapply(class(fit), function(each) !is.null(utils::getS3method("predict", each, optional = TRUE)), NA)) &&
-    !methods::existsMethod("predict", class(fit)[1])) {
-    refuse("class ", class(fit)[1], " has no predict() method: load the package it comes from, or write score yourself")
-  }
-  force(type)
-  force(output)
-  further <- list(...)
-  score <- function(df) {
-    prediction <- do.call(stats::predict, c(list(fit, newdata = df, type = type), further))
-    if (is.list(prediction) && !is.data.frame(prediction) && !is.null(prediction$fit)) prediction <- prediction$fit
-    if (is.matrix(prediction) && !is.null(colnames(prediction))) return(as.data.frame(prediction))
-    if (is.data.frame(prediction)) return(prediction)
-    stats::setNames(list(plain(prediction)), output)
-  }
-  rdv_model(score,
-    inputs = formula_columns(fit), name = name, task = task, labels = labels, training = training,
-    description = if (nzchar(description)) description else formula_text(fit)
-  )
-}
-
-# Without names and attributes of a fit, which would be sent as nothing.
-plain <- function(values) {
-  if (is.factor(values) || inherits(values, c("Date", "POSIXct"))) return(unname(values))
-  as.vector(values)
-}
-
-# The variables of a fit's formula as declared columns; nothing if it has none.
-formula_columns <- function(fit) {
-  terms <- tryCatch(stats::delete.response(stats::terms(fit)), error = function(cond) NULL)
-  if (is.null(terms)) return(NULL)
-  data <- tryCatch(stats::model.frame(fit), error = function(cond) NULL)
-  classes <- attr(terms, "dataClasses")
-  variables <- all.vars(terms)
-  lapply(stats::setNames(variables, variables), function(variable) {
-    kind <- if (variable %in% names(classes)) classes[[variable]] else "numeric"
-    column_of_class(kind, if (is.null(data)) NULL else data[[variable]], fit$xlevels[[variable]])
-  })
-}
-
-column_of_class <- function(kind, values, levels) {
-  if (inherits(values, "Date")) return(rdv_column("Date", allow_missing = TRUE))
-  if (inherits(values, "POSIXct")) return(rdv_column("POSIXct", allow_missing = TRUE))
-  if (is.factor(values)) levels <- levels(values)
-  switch(kind,
-    logical = rdv_column("BOOL", allow_missing = TRUE),
-    character = rdv_column("STRING", allow_missing = TRUE),
-    factor = , ordered = rdv_column("factor", allow_missing = TRUE, levels = levels),
-    rdv_column("numeric", allow_missing = TRUE, allow_nan = TRUE)
-  )
-}
-
-formula_text <- function(fit) {
-  formula <- tryCatch(stats::formula(fit), error = function(cond) NULL)
-  if (is.null(formula)) class(fit)[1] else paste(c(class(fit)[1], deparse(formula, width.cutoff = 500L)), collapse = " ")
-}
-
 check_function <- function(value, what, arguments) {
   if (!is.function(value)) refuse("`", what, "` is of class ", class(value)[1], ": give a function")
   formal <- formals(args(value))
@@ -197,11 +122,16 @@ evaluator <- function(model) {
   function(df) {
     trace <- ""
     tryCatch(
-      withCallingHandlers(list(score(df)), error = function(cond) trace <<- trace_of(sys.calls())),
+      withCallingHandlers(list(not_null(score(df))), error = function(cond) trace <<- trace_of(sys.calls())),
       error = function(cond) failure_of(cond, trace),
       interrupt = function(cond) NULL
     )
   }
+}
+
+not_null <- function(value) {
+  if (!is.null(value)) return(value)
+  stop(rdv_error("INVALID_OUTPUT", "the model gave NULL: give a table of as many rows as it got"))
 }
 
 failure_of <- function(cond, trace) {
@@ -215,7 +145,7 @@ failure_of <- function(cond, trace) {
 # The innermost calls of an error, without those of the machinery.
 trace_of <- function(calls) {
   texts <- vapply(calls, function(call) deparse(call, nlines = 1L)[1], "")
-  ours <- grep("withCallingHandlers(list(score(df))", texts, fixed = TRUE)
+  ours <- grep("withCallingHandlers(list(not_null(score(df)))", texts, fixed = TRUE)
   if (length(ours)) texts <- texts[-seq_len(max(ours))]
   texts <- texts[!grepl("^(\\.handleSimpleError|h\\(simpleError|\\(function \\(cond\\)|trace_of)", texts)]
   paste0("  ", utils::tail(texts, 8L), collapse = "\n")
