@@ -6,16 +6,17 @@
 #' Calls are tried again, with the same request id, after UNAVAILABLE and OVERLOADED while there is time. They can be
 #' interrupted with Ctrl-C.
 #'
-#' @param address `"host:port"`.
+#' @param address `"host:port"`, without a scheme.
 #' @param endpoint Endpoint asked. Default: none, where only one is served.
-#' @param timeout Deadline of a call that names none, seconds, retries included.
+#' @param timeout Deadline of a call that names none, seconds, retries included. More than a day, such as `Inf`, is
+#'   a day.
 #' @param max_message_bytes Largest gRPC message.
 #' @param int64 As what INT64 and UINT64 come, see [rdv_encode()].
 #' @param client What `rdv_client()` gave.
 #' @param df A data.frame or named list of columns, see [rdv_encode()]. Columns are sent with the types that the endpoint
 #'   declares, where nothing is lost.
 #' @param request_id 1 to 64 of A-Z a-z 0-9 _ -. Default: a new one.
-#' @param context Named character: for policies, sticky keys and the like.
+#' @param context Named character or list of texts: for policies, sticky keys and the like.
 #' @param explain Whether the decision's particulars and every model's score are wanted too, see [rdv_answer()].
 #' @param force_model Model whose score is wanted, whatever the policy says.
 #' @param tables List of tables, each a request.
@@ -26,6 +27,7 @@
 #'   `runtime`, `inputs`, `outputs` (each column a list), `task`, `labels`, `source_control`, `training`, `packages`,
 #'   `description`, `sdk`.
 #' @section Errors:
+#' `rendezvous_invalid_request`: a malformed address, timeout, name or context; a client that was saved and read back.\cr
 #' `rendezvous_invalid_frame`: the table cannot be encoded.\cr
 #' `rendezvous_no_answer`: no answer by the deadline.\cr
 #' `rendezvous_error`: the leaf condition of whatever else went wrong; see [rdv_error_codes()].
@@ -40,15 +42,17 @@
 #' @export
 rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes = 4 * 1024^2,
                        int64 = c("numeric", "integer64")) {
-  if (!is.character(address) || length(address) != 1) refuse("`address` must be one text, such as \"127.0.0.1:8001\"")
+  check_address(address)
+  if (!is.null(endpoint)) check_one_text(endpoint, "endpoint")
   check_timeout(timeout)
+  limit <- check_range("max message bytes", whole_number(max_message_bytes, "max message bytes"), 1024, 512 * 1024^2)
   check_not_forked()
   client <- new.env(parent = emptyenv())
   client$address <- address
-  client$endpoint <- if (is.null(endpoint)) "" else as.character(endpoint)
+  client$endpoint <- if (is.null(endpoint)) "" else endpoint
   client$timeout <- timeout
   client$int64_as_numeric <- match.arg(int64) == "numeric"
-  client$pointer <- unwrap(client_make(address, as.integer(max_message_bytes)))
+  client$pointer <- unwrap(client_make(address, as.integer(limit)))
   structure(client, class = "rdv_client")
 }
 
@@ -64,17 +68,27 @@ rdv_score <- function(client, df, timeout = NULL, request_id = NULL, context = N
 #' @rdname rdv_client
 #' @export
 rdv_stream <- function(client, tables, timeout = NULL, context = NULL) {
+  check_client(client)
   if (is.data.frame(tables) || !is.list(tables)) refuse("`tables` must be a list of tables")
-  inputs <- described_inputs(client, deadline_of(client, NULL))
-  requests <- lapply(tables, function(df) request_for(client, df, inputs, NULL, context, FALSE, NULL))
+  context <- check_context(context)
   limit_ms <- if (is.null(timeout)) 0 else check_timeout(timeout) * 1000
-  answers <- lapply(unwrap(client_stream(client$pointer, requests, limit_ms, client$int64_as_numeric)), answer_of)
+  inputs <- described_inputs(client, deadline_of(client, NULL))
+  requests <- lapply(tables, function(df) {
+    tryCatch(request_for(client, df, inputs, NULL, context, FALSE, NULL), rendezvous_error = identity)
+  })
+  is_sent <- !vapply(requests, inherits, NA, what = "rendezvous_error")
+  answers <- requests
+  if (any(is_sent)) {
+    given <- unwrap(client_stream(client$pointer, unname(requests[is_sent]), limit_ms, client$int64_as_numeric))
+    answers[is_sent] <- lapply(given, answer_of)
+  }
   stats::setNames(answers, names(tables))
 }
 
 #' @rdname rdv_client
 #' @export
 rdv_describe <- function(client, timeout = NULL, refresh = FALSE) {
+  check_client(client)
   if (refresh || is.null(client$info)) {
     client$info <- attempt(
       deadline_of(client, timeout),
@@ -94,17 +108,66 @@ first_pause_s <- 0.02
 last_pause_s <- 1
 least_attempt_ms <- 1
 
+longest_timeout_s <- 86400
+
+# One text that is neither NA nor empty.
+check_one_text <- function(value, what) {
+  if (is.character(value) && length(value) == 1 && !is.na(value) && nzchar(value)) return(value)
+  refuse("`", what, "` is ", shown(value), ": it must be one text")
+}
+
+shown <- function(value) deparse(value, nlines = 1L, width.cutoff = 60L)[1]
+
+check_address <- function(address) {
+  wrong <- function(why) {
+    refuse("address is ", shown(address), ", ", why, ": write it as host:port, such as \"127.0.0.1:8001\"")
+  }
+  if (!is.character(address) || length(address) != 1 || is.na(address)) wrong("which is not one text")
+  if (!nzchar(address)) wrong("which is empty")
+  if (grepl("://", address, fixed = TRUE)) wrong(paste0("with the scheme '", sub(":.*", "", address), "'"))
+  if (grepl("[[:space:]/]", address)) wrong("which has a space or a slash")
+  if (grepl("^[^[]*:.*:", address)) wrong("which has several colons (an IPv6 address needs brackets, as in [::1]:8001)")
+  if (!grepl(":", sub("^\\[.*\\]", "", address), fixed = TRUE)) wrong("without a port")
+  if (startsWith(address, ":")) wrong("without a host")
+  port <- sub(".*:", "", address)
+  if (!grepl("^[0-9]{1,5}$", port) || as.numeric(port) < 1 || as.numeric(port) > 65535) {
+    wrong(paste0("with the port '", port, "', which is not one of 1 to 65535"))
+  }
+}
+
+# Seconds; what is longer than a day, such as Inf, is a day.
 check_timeout <- function(timeout) {
   if (!is.numeric(timeout) || length(timeout) != 1 || is.na(timeout) || timeout <= 0) {
-    refuse("timeout is ", format(timeout), " s: it must be more than 0")
+    refuse("timeout is ", shown(timeout), ": it must be one number of seconds, more than 0")
   }
-  timeout
+  min(timeout, longest_timeout_s)
+}
+
+check_client <- function(client) {
+  if (!inherits(client, "rdv_client")) refuse("`client` is of class ", class(client)[1], ": give an rdv_client()")
+  if (!identical(client$pointer, methods::new("externalptr"))) return(invisible())
+  refuse(
+    "this client was saved and read back, and connections cannot be saved: make one here, with rdv_client(\"",
+    client$address, "\")"
+  )
+}
+
+check_context <- function(context) {
+  if (length(context) == 0) return(character())
+  names <- names(context)
+  if (is.null(names) || anyNA(names) || any(!nzchar(names))) {
+    refuse("context is ", shown(context), ", without names: name each of its texts, as in context = c(branch = \"b\")")
+  }
+  is_one <- vapply(context, function(each) is.atomic(each) && length(each) == 1 && !is.na(each), NA)
+  wrong <- which(!is_one)[1]
+  if (!is.na(wrong)) refuse("context '", names[wrong], "' is ", shown(context[[wrong]]), ": it must be one text")
+  vapply(context, as.character, "")
 }
 
 now_s <- function() as.numeric(Sys.time())
 
 deadline_of <- function(client, timeout) {
-  if (!inherits(client, "rdv_client")) refuse("`client` is of class ", class(client)[1], ": give an rdv_client()")
+  check_client(client)
   now_s() + check_timeout(if (is.null(timeout)) client$timeout else timeout)
 }
 
@@ -141,12 +204,13 @@ declared_types <- function(inputs, df) {
 }
 
 request_for <- function(client, df, inputs, request_id, context, explain, force_model) {
-  if (!is.null(request_id)) unwrap(name_check("request id", as.character(request_id)))
+  if (!is.null(request_id)) unwrap(name_check("request id", check_one_text(request_id, "request_id")))
+  if (!is.null(force_model)) check_one_text(force_model, "force_model")
   list(
-    request_id = if (is.null(request_id)) make_id() else as.character(request_id),
+    request_id = if (is.null(request_id)) make_id() else request_id,
     endpoint = client$endpoint,
     frame = rdv_encode(df, declared_types(inputs, df)),
-    context = unlist(lapply(context, as.character)) %||% character(),
+    context = check_context(context),
     explain = isTRUE(explain),
     force_model = force_model %||% "",
     traceparent = ""
