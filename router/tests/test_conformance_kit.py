@@ -210,7 +210,7 @@ def test_a_program_that_cannot_be_tried_is_noticed_at_once(target: str, run: str
 async def test_a_program_that_never_is_ready_is_named(target: str) -> None:
     """With its last lines, after the time that it has to start."""
     run = "bash -c 'echo garbage; exec sleep 60'"
-    with pytest.raises(SiteError, match=r"(?s)echo garbage.*ends with:\ngarbage"):
+    with pytest.raises(SiteError, match=r"(?s)echo garbage.* within \d.*ends with:\ngarbage"):
         await Site.open(SiteOptions(target=parse_target(target), run=run, ready_limit_s=1.5))
 
 

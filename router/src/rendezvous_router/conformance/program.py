@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ class Program:
         self.ready: Ready | None = None
         self._says_ready = says_ready
         self._misspelt = ""
+        self._started = time.monotonic()
         self._command = shlex.split(command)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         self._changed = asyncio.Event()
@@ -79,6 +81,7 @@ class Program:
         Raises:
             ProgramError: there is no such command.
         """
+        self._started = time.monotonic()
         with self.log.open("ab") as errors:
             try:
                 self._process = await asyncio.create_subprocess_exec(
@@ -107,7 +110,8 @@ class Program:
                     await self._next_change()
         except TimeoutError:
             raise ProgramError(
-                f"the program {self.command!r} printed no line `{_READY_FORM}` in time, {limit_s:.0f} s; "
+                f"the program {self.command!r} printed no line `{_READY_FORM}` within "
+                f"{time.monotonic() - self._started:.0f} s; "
                 f"{self.last_words()}"
             ) from None
         return self.ready
