@@ -87,6 +87,7 @@ types_to_try <- function(fit, method, type) {
     is_other <- length(choices) > 0 && !"response" %in% choices
     return(c(if (takes_type && !is_other) list(list(type = "response")), list(list())))
   }
+  check_one_text(type, "type")
   if (!takes_type) refuse("predict() of class ", class(fit)[1], " takes no `type`: leave it out")
   if (length(choices) && anyNA(pmatch(type, choices))) {
     given <- deparse(type, nlines = 1L)
@@ -103,7 +104,8 @@ predict_scorer <- function(fit, arguments, output, zones) {
   force(zones)
   function(df) {
     for (each in intersect(names(zones), names(df))) attr(df[[each]], "tzone") <- zones[[each]]
-    prediction <- do.call(stats::predict, c(list(fit, newdata = df), arguments), quote = TRUE)
+    # By symbols, so that warnings and traces do not spell out the fit and the table.
+    prediction <- eval(as.call(c(quote(stats::predict), quote(fit), list(newdata = quote(df)), arguments)))
     prediction_columns(prediction, nrow(df), output, class(fit)[1])
   }
 }

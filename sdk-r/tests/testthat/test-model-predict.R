@@ -59,6 +59,7 @@ test_that("the type is one that the method takes; its choices are said", {
   expect_equal(rdv_postbox(rdv_model_predict(fit))$score(days[1:2, ])$prediction, expected)
   expect_equal(rdv_postbox(rdv_model_predict(fit, type = "prob"))$score(days[1:2, ])$prediction, expected + 1)
   expect_error(rdv_model_predict(fit, type = "response"), "takes \"vector\", \"prob\"", fixed = TRUE, class = "rendezvous_invalid_request")
+  expect_error(rdv_model_predict(fit, type = c("vector", "prob")), "it must be one text", fixed = TRUE)
   fit <- with_method("strict", function(object, newdata, type = "raw", ...) {
     if (type != "raw") stop("type must be raw")
     stats::predict.lm(object, newdata)
@@ -83,6 +84,15 @@ test_that("what does not give one row for each is refused when the model is made
   expect_error(rdv_model_predict(lm(days$y ~ days$own)), class = "rendezvous_invalid_request")
   dropped <- with_method("dropped", function(object, newdata, ...) drop(cbind(a = newdata$own, b = 1)))
   expect_equal(rdv_postbox(rdv_model_predict(dropped))$score(days[2, ]), list(a = 2, b = 1), ignore_attr = TRUE)
+})
+
+test_that("a warning of predict() names the fit instead of spelling it out", {
+  fit <- with_method("warner", function(object, newdata, ...) {
+    warning("far away")
+    newdata$own
+  })
+  score <- predict_scorer(fit, list(), "prediction", list())
+  expect_identical(deparse(conditionCall(expect_warning(score(days), "far away"))), "predict.warner(fit, newdata = df)")
 })
 
 test_that("the default name is a clean one", {
