@@ -91,7 +91,7 @@ class ServiceLimitsTest {
                     r.getDiagnosticsBuilder().setForceModel(name);
                     return r;
                 })),
-                Arguments.of(ErrorCode.SIGNATURE_MISMATCH, request(r -> {
+                Arguments.of(ErrorCode.MODEL_FAILED, request(r -> {
                     var column = r.getInputs().getColumns(0);
                     r.getInputsBuilder().clearColumns();
                     for (int number = 0; number < 900; number++) {

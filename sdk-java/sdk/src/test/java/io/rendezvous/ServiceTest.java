@@ -150,7 +150,7 @@ class ServiceTest {
                     return r;
                 }),
                 row(ErrorCode.TOO_LARGE, "bytes; the limit is 4194304", r -> r.putContext("a", "a".repeat(5 << 20))),
-                row(ErrorCode.SIGNATURE_MISMATCH, "no column 'x'", r -> {
+                row(ErrorCode.MODEL_FAILED, "no column 'x'", r -> {
                     r.getInputsBuilder().getColumnsBuilder(0).setName("z");
                     return r;
                 }),
