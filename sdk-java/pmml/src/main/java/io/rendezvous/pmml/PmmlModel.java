@@ -8,6 +8,7 @@ import io.rendezvous.InvalidRequestException;
 import io.rendezvous.Model;
 import io.rendezvous.ModelDescription;
 import io.rendezvous.ModelServer;
+import io.rendezvous.RendezvousException;
 import io.rendezvous.v1.ModelInfo;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -102,7 +103,8 @@ public final class PmmlModel implements Model {
     }
 
     /**
-     * Serves a file until SIGTERM; endpoint, name and the rest come from the environment.
+     * Serves a file until SIGTERM; endpoint, name and the rest come from the environment. What keeps it from that is
+     * said on standard error, and ends the process with status 1.
      *
      * @param arguments the file
      */
@@ -111,7 +113,12 @@ public final class PmmlModel implements Model {
             System.err.println("usage: PmmlModel FILE, with RENDEZVOUS_ENDPOINT and RENDEZVOUS_MODEL set");
             System.exit(2);
         }
-        ModelServer.builder(load(Path.of(arguments[0]))).run();
+        try {
+            ModelServer.builder(load(Path.of(arguments[0]))).run();
+        } catch (RendezvousException error) {
+            System.err.println("PmmlModel: " + error.getMessage());
+            System.exit(1);
+        }
     }
 
     @Override

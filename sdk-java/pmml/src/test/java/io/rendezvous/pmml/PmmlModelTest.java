@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** A PMML tree as a model. */
@@ -81,5 +82,25 @@ class PmmlModelTest {
         InvalidRequestException error = assertThrows(InvalidRequestException.class, () -> PmmlModel.load(other));
         assertTrue(error.getMessage().startsWith("other.pmml cannot be read as PMML"), error.getMessage());
         assertThrows(InvalidRequestException.class, () -> PmmlModel.load(folder.resolve("none.pmml")));
+    }
+
+    /** The program tells in one line why it cannot serve a file. */
+    @Test
+    @Timeout(60)
+    void tellsWhy(@TempDir Path folder) throws IOException, InterruptedException {
+        Path output = folder.resolve("output");
+        Process process = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        PmmlModel.class.getName(),
+                        folder.resolve("none.pmml").toString())
+                .redirectErrorStream(true)
+                .redirectOutput(output.toFile())
+                .start();
+        assertEquals(1, process.waitFor());
+        assertEquals(
+                "PmmlModel: none.pmml cannot be read: give the path of a PMML file",
+                Files.readString(output).strip());
     }
 }
