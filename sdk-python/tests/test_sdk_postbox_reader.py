@@ -14,6 +14,7 @@ from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.postbox import PostboxReader, _Waiting
 from rendezvous_sdk.scoring import Delivery, unix_us
+from rendezvous_sdk.settling import answer_parcel
 
 
 class Broker:
@@ -76,7 +77,9 @@ async def test_a_parcel_is_taken_off_only_with_its_score(
     """It is acknowledged after its score was published, or if that can never be; else it comes again."""
     broker = Broker(error)
     waiting = waiting_of(broker, router=router, items=items)
-    is_done = await reader_of(broker)._answer(waiting, waiting.delivery, b"score")
+    nc: Any = broker
+    options = ServeOptions(endpoint="e", name="m")
+    is_done = await answer_parcel(nc, options, waiting.msg, waiting.delivery.parcel, b"score")
     assert broker.done == expected
     assert is_done == bool(expected)
 

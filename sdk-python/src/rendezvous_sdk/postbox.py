@@ -4,15 +4,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from google.protobuf.message import DecodeError
 from nats import errors
 from nats.aio.msg import Msg
 from rendezvous_proto import v1
-from rendezvous_proto.errors import ErrorCode, InvalidRequestError, ModelFailedError
-from rendezvous_proto.postbox import score_subject
+from rendezvous_proto.errors import ModelFailedError
 
 from rendezvous_sdk.consumer import ModelConsumer, monotonic_us
 from rendezvous_sdk.counters import Counters
@@ -20,6 +19,7 @@ from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.pull import ContinuousPull
 from rendezvous_sdk.scoring import Delivery, ParcelScorer, unix_us
+from rendezvous_sdk.settling import answer_parcel, settle
 from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.thread import ModelThread
 
@@ -116,7 +116,7 @@ class PostboxReader:
             return
         await self._pull.stop()
         while self._queue:
-            await _settle(self._queue.popleft().msg.nak)
+            await settle(self._queue.popleft().msg.nak)
         self._arrived.set()
         await asyncio.wait(self._tasks[:1])  # what it raised is `wait_failed`'s to tell
         await end_tasks(*self._tasks[1:])
@@ -190,8 +190,8 @@ class PostboxReader:
         replies = await self._replies(deliveries)
         took_s = time.monotonic() - started
         for waiting, delivery, (score, payload) in zip(batch, deliveries, replies, strict=True):
-            if await self._answer(waiting, delivery, payload):
-                self._count(score, delivery)
+            if await answer_parcel(self._nc, self._options, waiting.msg, delivery.parcel, payload):
+                self._counters.count(score, delivery.received_unix_us)
         if self._pull is not None:
             self._pull.credit = next_credit(self._pull.credit, self._options.credit, deliveries, took_s)
             await self._pull.release(len(batch))
@@ -208,46 +208,11 @@ class PostboxReader:
     def _score_in_thread(self, deliveries: Sequence[Delivery]) -> list[tuple[v1.ParcelScore, bytes]]:
         return [(score, score.SerializeToString()) for score in self._scorer.score_parcels(deliveries)]
 
-    async def _answer(self, waiting: _Waiting, delivery: Delivery, payload: bytes) -> bool:
-        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited.
-
-        Returns:
-            Whether the parcel is done with. If not, it is left alone, and comes again after `ack_wait`.
-        """
-        parcel = delivery.parcel
-        if not parcel.items:
-            await _settle(waiting.msg.term)
-            return True
-        try:
-            subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
-            await self._nc.publish(subject, payload)
-        except (InvalidRequestError, errors.MaxPayloadError) as error:
-            # The router is told nothing; it answers by its policy. A redelivery would end the same way.
-            _log.error("score of parcel %s can not be published, taken off: %r", parcel.parcel_id, error)
-        except errors.Error as error:
-            _log.warning("score of parcel %s not published, it comes again: %r", parcel.parcel_id, error)
-            return False
-        await _settle(waiting.msg.ack)
-        return True
-
     async def _flush(self) -> None:
         try:
             await self._nc.flush(_FLUSH_TIMEOUT_S)
         except (errors.Error, TimeoutError) as error:
             _log.debug("not flushed: %r", error)
-
-    def _count(self, score: v1.ParcelScore, delivery: Delivery) -> None:
-        counters = self._counters
-        counters.parcels += 1
-        for item in score.items:
-            if not item.HasField("error"):
-                counters.scored_items += 1
-                counters.scored_rows += item.rows
-            elif int(item.error.code) == ErrorCode.EXPIRED:
-                counters.expired_items += 1
-            else:
-                counters.failed_items += 1
-        counters.durations_ms.append((score.timing.finished_unix_us - delivery.received_unix_us) / 1000)
 
     async def _signal_progress(self) -> None:
         """Defends what is held against redelivery while the model works."""
@@ -257,7 +222,7 @@ class PostboxReader:
             for waiting in (*self._scoring, *self._queue):
                 if now - waiting.signalled_at >= self._options.ack_wait_s / 3:
                     waiting.signalled_at = now
-                    await _settle(waiting.msg.in_progress)
+                    await settle(waiting.msg.in_progress)
 
     async def _follow_clock(self) -> None:
         """Reads the broker's clock now and then, soon again after a failure, and at once after a reconnection."""
@@ -296,11 +261,3 @@ def next_credit(present: int, least: int, scored: Sequence[Delivery], took_s: fl
         return least
     affordable = int(_AHEAD_S * len(scored) / max(took_s, 1e-6))
     return max(least, min(affordable, 2 * present, _MOST_CREDIT))
-
-
-async def _settle(call: Callable[[], Awaitable[None]]) -> None:
-    """Sends an acknowledgement; when it cannot be sent, the parcel comes again and is scored again."""
-    try:
-        await call()
-    except errors.Error as error:
-        _log.debug("acknowledgement not sent: %r", error)

@@ -3,21 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from google.protobuf.message import DecodeError
-from nats import errors
 from nats.aio.msg import Msg
 from rendezvous_proto import v1
-from rendezvous_proto.errors import ErrorCode, InvalidRequestError, UnavailableError
-from rendezvous_proto.postbox import MAX_PARCEL_BYTES, score_subject
+from rendezvous_proto.errors import UnavailableError
+from rendezvous_proto.postbox import MAX_PARCEL_BYTES
 from rendezvous_sdk.consumer import ModelConsumer
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.pull import ContinuousPull
 from rendezvous_sdk.scoring import Delivery, unix_us
+from rendezvous_sdk.settling import answer_parcel, settle
 from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.bridge.clock import BrokerClock
@@ -29,7 +29,6 @@ __all__ = ["BridgeReader"]
 _log = logging.getLogger(__name__)
 
 _MAX_PAYLOAD_SHARE = 0.95
-_NEVER_PUBLISHED = (InvalidRequestError, errors.MaxPayloadError, errors.BadSubjectError)
 
 
 class BridgeReader:
@@ -113,7 +112,7 @@ class BridgeReader:
             self._pull = None
         self._opening += 1  # what was delivered until now counts against no later pull
         for parcel in self._queue.clear():
-            await _settle(parcel.msg.nak)
+            await settle(parcel.msg.nak)
 
     async def wait_failed(self) -> None:
         """Returns never; raises what ended a lane, which is a fault of the bridge."""
@@ -164,9 +163,9 @@ class BridgeReader:
         self, batch: Sequence[WaitingParcel], replies: Sequence[tuple[v1.ParcelScore, bytes]]
     ) -> None:
         for parcel, (score, payload) in zip(batch, replies, strict=True):
-            if await self._answer(parcel, payload):
+            if await answer_parcel(self._nc, self._options, parcel.msg, parcel.delivery.parcel, payload):
                 self._queue.note_answered(parcel)
-                self._count(score, parcel.delivery)
+                self._counters.count(score, parcel.delivery.received_unix_us)
             else:
                 self._queue.note_unheard(parcel)
 
@@ -192,29 +191,7 @@ class BridgeReader:
             if parcel.opening == self._opening:
                 self._queue.put(parcel)
             else:
-                await _settle(parcel.msg.nak)
-
-    async def _answer(self, waiting: WaitingParcel, payload: bytes) -> bool:
-        """Publishes, then acknowledges: both leave in this order with the next flush, nothing is awaited.
-
-        Returns:
-            Whether the parcel is done with. If not, it comes again after `ack_wait`: nobody has its score.
-        """
-        parcel = waiting.delivery.parcel
-        if not parcel.items:
-            await _settle(waiting.msg.term)
-            return True
-        try:
-            subject = score_subject(self._options.endpoint, self._options.name, parcel.router)
-            await self._nc.publish(subject, payload)
-        except _NEVER_PUBLISHED as error:
-            # The router is told nothing; it answers by its policy. A redelivery would end the same way.
-            _log.error("score of parcel %s can never be published: %s", parcel.parcel_id, error)
-        except errors.Error as error:
-            _log.warning("score of parcel %s not published, it is scored again: %r", parcel.parcel_id, error)
-            return False
-        await _settle(waiting.msg.ack)
-        return True
+                await settle(parcel.msg.nak)
 
     def _delivery_of(self, msg: Msg) -> Delivery:
         received, broker_us = unix_us(), self._clock.now_us()
@@ -232,19 +209,6 @@ class BridgeReader:
             received_unix_us=received,
         )
 
-    def _count(self, score: v1.ParcelScore, delivery: Delivery) -> None:
-        counters = self._counters
-        counters.parcels += 1
-        for item in score.items:
-            if not item.HasField("error"):
-                counters.scored_items += 1
-                counters.scored_rows += item.rows
-            elif int(item.error.code) == ErrorCode.EXPIRED:
-                counters.expired_items += 1
-            else:
-                counters.failed_items += 1
-        counters.durations_ms.append((score.timing.finished_unix_us - delivery.received_unix_us) / 1000)
-
     async def _signal_progress(self) -> None:
         """Defends what is held against redelivery while the model server works."""
         while True:
@@ -254,12 +218,4 @@ class BridgeReader:
             for parcel in (*held, *self._queue):
                 if now - parcel.signalled_at >= self._options.ack_wait_s / 3:
                     parcel.signalled_at = now
-                    await _settle(parcel.msg.in_progress)
-
-
-async def _settle(call: Callable[[], Awaitable[None]]) -> None:
-    """Sends an acknowledgement; when it cannot be sent, the parcel comes again and is scored again."""
-    try:
-        await call()
-    except errors.Error as error:
-        _log.debug("acknowledgement not sent: %r", error)
+                    await settle(parcel.msg.in_progress)
