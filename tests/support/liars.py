@@ -13,7 +13,7 @@ from typing import Any
 
 from rendezvous_proto import v1
 from rendezvous_proto.errors import ErrorCode
-from rendezvous_proto.postbox import durable_stream, durable_subjects
+from rendezvous_proto.postbox import durable_stream, durable_subjects, score_subject
 from rendezvous_sdk import grpc_server, postbox, probe, registration, replica, scoring, thread
 from rendezvous_sdk.consumer import ModelConsumer
 
@@ -49,13 +49,13 @@ def swapped_ids() -> None:
 
 def ack_first() -> None:
     """Acknowledges before the score is published."""
-    honest = postbox.PostboxReader._answer
+    honest = postbox.answer_parcel
 
-    async def answer(self: Any, waiting: Any, delivery: Any, payload: bytes) -> None:
-        await waiting.msg.ack()
-        await honest(self, waiting, delivery, payload)
+    async def answer(nc: Any, options: Any, msg: Any, parcel: v1.Parcel, payload: bytes) -> bool:
+        await msg.ack()
+        return await honest(nc, options, msg, parcel, payload)
 
-    postbox.PostboxReader._answer = answer  # type: ignore[method-assign]
+    postbox.answer_parcel = answer
 
 
 def ack_at_receipt() -> None:
@@ -71,14 +71,13 @@ def ack_at_receipt() -> None:
 
 def answers_twice() -> None:
     """Publishes every score a second time."""
-    honest = postbox.PostboxReader._answer
+    honest = postbox.answer_parcel
 
-    async def answer(self: Any, waiting: Any, delivery: Any, payload: bytes) -> None:
-        subject = postbox.score_subject(self._options.endpoint, self._options.name, delivery.parcel.router)
-        await self._nc.publish(subject, payload)
-        await honest(self, waiting, delivery, payload)
+    async def answer(nc: Any, options: Any, msg: Any, parcel: v1.Parcel, payload: bytes) -> bool:
+        await nc.publish(score_subject(options.endpoint, options.name, parcel.router), payload)
+        return await honest(nc, options, msg, parcel, payload)
 
-    postbox.PostboxReader._answer = answer  # type: ignore[method-assign]
+    postbox.answer_parcel = answer
 
 
 def ignores_missing() -> None:
@@ -155,15 +154,15 @@ def drops_late() -> None:
 
 def returns_garbage() -> None:
     """Hands back what it cannot parse, so that it comes for ever."""
-    honest = postbox.PostboxReader._answer
+    honest = postbox.answer_parcel
 
-    async def answer(self: Any, waiting: Any, delivery: Any, payload: bytes) -> None:
-        if delivery.parcel.items:
-            await honest(self, waiting, delivery, payload)
-        else:
-            await waiting.msg.nak()
+    async def answer(nc: Any, options: Any, msg: Any, parcel: v1.Parcel, payload: bytes) -> bool:
+        if parcel.items:
+            return await honest(nc, options, msg, parcel, payload)
+        await msg.nak()
+        return True
 
-    postbox.PostboxReader._answer = answer  # type: ignore[method-assign]
+    postbox.answer_parcel = answer
 
 
 def no_progress() -> None:
