@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from toolchains.building import STAMPS, BuildError, build, is_built
 from toolchains.languages import LANGUAGES, ROOT, Language
+from toolchains.observability import OBSERVERS
 from toolchains.tools import can_install, find_gaps, how_to_get, install
 
 
@@ -18,11 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m toolchains", description="Prepares the languages beside Python.")
     parser.add_argument("verb", choices=["prepare", "test"])
-    parser.add_argument("languages", nargs="*", metavar="LANGUAGE", help=f"of {', '.join(LANGUAGES)}; none: all")
+    known = {**LANGUAGES, **OBSERVERS}
+    parser.add_argument("languages", nargs="*", metavar="LANGUAGE", help=f"of {', '.join(known)}; none: all")
     given = parser.parse_args(arguments)
-    if unknown := [name for name in given.languages if name not in LANGUAGES]:
-        parser.error(f"unknown language {unknown[0]!r}: use one of {', '.join(LANGUAGES)}")
-    chosen = [LANGUAGES[name] for name in given.languages or LANGUAGES]
+    if unknown := [name for name in given.languages if name not in known]:
+        parser.error(f"unknown language {unknown[0]!r}: use one of {', '.join(known)}")
+    chosen = [known[name] for name in given.languages or known]
     verb = _prepare if given.verb == "prepare" else _test
     return max(verb(language) for language in chosen)
 
