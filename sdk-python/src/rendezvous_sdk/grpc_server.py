@@ -5,7 +5,7 @@ Requests are parsed here rather than by grpc, so that bytes which are no `ScoreR
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import NoReturn, cast
 
@@ -30,13 +30,12 @@ from rendezvous_proto.postbox import check_name
 from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
+from rendezvous_sdk.score_spans import SERVICE, CallSpan, CallSpans
 from rendezvous_sdk.scoring import ParcelScorer, unix_us
 from rendezvous_sdk.thread import ModelThread
-from rendezvous_sdk.traces import ScoredSpan, trace_scored
 
 __all__ = ["SERVICE", "GrpcServer"]
 
-SERVICE = "rendezvous.v1.Score"
 _STREAMED_AT_ONCE = 64
 _PING_INTERVAL_MS = 5_000
 
@@ -70,8 +69,8 @@ class GrpcServer:
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MS),
             ]
         )
-        servicer = _ScoreServicer(scorer=scorer, thread=thread, options=options, info=info)
-        self._server.add_generic_rpc_handlers((servicer.handler(),))
+        self._servicer = _ScoreServicer(scorer=scorer, thread=thread, options=options, info=info)
+        self._server.add_generic_rpc_handlers((self._servicer.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
@@ -89,6 +88,7 @@ class GrpcServer:
                 f"cannot listen on {address}: the port is taken or not allowed; choose another, or 0 for a free one",
                 {"address": address},
             ) from error
+        self._servicer.spans.set_port(self.port)
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -108,6 +108,9 @@ class _ScoreServicer:
         self._thread = thread
         self._options = options
         self._info = info
+        self.spans = CallSpans(
+            endpoint=options.endpoint, name=options.name, version=options.version, host=options.grpc_host
+        )
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Returns the service's methods, which take and give bytes."""
@@ -128,11 +131,15 @@ class _ScoreServicer:
         return self._info.SerializeToString()
 
     async def _score_one(self, raw: bytes, context: _Context) -> bytes:
-        try:
-            request = parse_score_request(raw)
-            reply = await self._score(request, context.time_remaining(), _trace_context(context))
-        except RendezvousError as error:
-            await _abort(context, error)
+        request, refusal = _parse(raw)
+        with self.spans.call("Score", request, _trace_context(context)) as span:
+            try:
+                if refusal is not None:
+                    raise refusal
+                reply = await self._score(request, context.time_remaining(), span)
+            except RendezvousError as error:
+                span.fail(error)
+                await _abort(context, error)
         return reply.SerializeToString()
 
     async def _score_stream(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
@@ -173,67 +180,54 @@ class _ScoreServicer:
         trace: tuple[str, str],
     ) -> None:
         received = unix_us()
-        request = v1.ScoreRequest()
-        try:
-            request = parse_score_request(raw)
-            reply = await self._score(request, None, trace)
-        except RendezvousError as error:
-            reply = v1.ScoreReply(
-                request_id=request.request_id or request_id_of(raw),
-                model=self._options.name,
-                version=self._options.version,
-                error=error.to_proto(),
-                timing=v1.Timing(received_unix_us=received, started_unix_us=received, finished_unix_us=unix_us()),
-            )
-            self._trace(reply, request, trace)
+        request, refusal = _parse(raw)
+        with self.spans.call("ScoreStream", request, trace) as span:
+            try:
+                if refusal is not None:
+                    raise refusal
+                reply = await self._score(request, None, span)
+            except RendezvousError as error:
+                span.fail(error)
+                reply = v1.ScoreReply(
+                    request_id=request.request_id or request_id_of(raw),
+                    model=self._options.name,
+                    version=self._options.version,
+                    error=error.to_proto(),
+                    timing=v1.Timing(received_unix_us=received, started_unix_us=received, finished_unix_us=unix_us()),
+                    traceparent=span.traceparent,
+                )
         replies.put_nowait(reply)
 
-    async def _score(
-        self, request: v1.ScoreRequest, remaining_s: float | None, trace: tuple[str, str]
-    ) -> v1.ScoreReply:
+    async def _score(self, request: v1.ScoreRequest, remaining_s: float | None, span: CallSpan) -> v1.ScoreReply:
         received = unix_us()
         self._check(request, remaining_s)
         request_id = request.request_id or new_id()
-        started, outputs, finished = await self._run(request.inputs)
+        started, outputs, finished = await self._run(request.inputs, request_id, span)
         reply = v1.ScoreReply(
             request_id=request_id,
             model=self._options.name,
             version=self._options.version,
             outputs=outputs,
             timing=v1.Timing(received_unix_us=received, started_unix_us=started, finished_unix_us=finished),
+            traceparent=span.traceparent,
         )
-        self._trace(reply, request, trace)
+        span.answer(reply)
         return reply
 
-    async def _run(self, inputs: v1.Frame) -> tuple[int, v1.Frame, int]:
+    async def _run(self, inputs: v1.Frame, request_id: str, span: CallSpan) -> tuple[int, v1.Frame, int]:
         if (waiting := self._thread.waiting) >= _MOST_WAITING:
             raise OverloadedError(
                 f"{waiting} requests wait for the model; the limit is {_MOST_WAITING}: try again later",
                 {"actual": waiting, "limit": _MOST_WAITING},
             )
         try:
-            return await self._thread.submit(partial(_timed_score, self._scorer, inputs))
+            score = partial(self._scorer.score_request, inputs, request_id=request_id, span=span.span)
+            return await self._thread.submit(partial(_timed, score))
         except RendezvousError:
             raise
         except Exception as error:
-            _log.exception("a request failed outside of the model")
+            _log.exception("a request failed outside of the model", extra={"request_id": request_id})
             raise InternalError("a fault of the model's server: see its log") from error
-
-    def _trace(self, reply: v1.ScoreReply, request: v1.ScoreRequest, of_call: tuple[str, str]) -> None:
-        traceparent, tracestate = (request.traceparent, request.tracestate) if request.traceparent else of_call
-        if not traceparent:
-            return
-        span = ScoredSpan(
-            endpoint=self._options.endpoint,
-            model=self._options.name,
-            version=self._options.version,
-            started_unix_us=reply.timing.started_unix_us,
-            finished_unix_us=reply.timing.finished_unix_us,
-            request_id=reply.request_id,
-            rows=request.inputs.rows,
-            error=reply.error if reply.HasField("error") else None,
-        )
-        reply.traceparent = trace_scored(traceparent, tracestate, span)
 
     def _check(self, request: v1.ScoreRequest, remaining_s: float | None) -> None:
         self._check_addressed(request.endpoint)
@@ -260,9 +254,17 @@ class _ScoreServicer:
             )
 
 
-def _timed_score(scorer: ParcelScorer, frame: v1.Frame) -> tuple[int, v1.Frame, int]:
+def _parse(raw: bytes) -> tuple[v1.ScoreRequest, RendezvousError | None]:
+    """Returns the request, or an empty one and why it cannot be read."""
+    try:
+        return parse_score_request(raw), None
+    except RendezvousError as error:
+        return v1.ScoreRequest(), error
+
+
+def _timed(score: Callable[[], v1.Frame]) -> tuple[int, v1.Frame, int]:
     started = unix_us()
-    outputs = scorer.score_request(frame)
+    outputs = score()
     return started, outputs, unix_us()
 
 

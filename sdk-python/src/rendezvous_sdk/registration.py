@@ -8,19 +8,10 @@ from collections.abc import Callable, Mapping
 from google.protobuf import json_format
 from nats import errors
 from nats.aio.client import Client
-from nats.js import errors as js_errors
-from nats.js.api import KeyValueConfig, StorageType
-from nats.js.kv import KeyValue
 from rendezvous_proto import v1
-from rendezvous_proto.postbox import (
-    MODELS_BUCKET,
-    REPLICAS_BUCKET,
-    REPLICAS_REFRESH_S,
-    REPLICAS_TTL_S,
-    model_key,
-    replica_key,
-)
+from rendezvous_proto.postbox import REPLICAS_BUCKET, REPLICAS_REFRESH_S, model_key, replica_key
 
+from rendezvous_sdk.buckets import MODELS, REPLICAS, open_bucket
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.tasks import end_tasks
@@ -106,21 +97,11 @@ class Registration:
             await asyncio.sleep(REPLICAS_REFRESH_S if self._is_registered else _RETRY_S)
 
     async def _register(self) -> None:
-        models = await self._open(KeyValueConfig(bucket=MODELS_BUCKET, history=8))
-        await self._open(KeyValueConfig(bucket=REPLICAS_BUCKET, ttl=REPLICAS_TTL_S, storage=StorageType.MEMORY))
+        models = await open_bucket(self._js, MODELS)
+        await open_bucket(self._js, REPLICAS)
         await models.put(self._model_key, json_format.MessageToJson(self._info).encode())
         self._is_registered = True
         self._was_registered.set()
-
-    async def _open(self, config: KeyValueConfig) -> KeyValue:
-        try:
-            return await self._js.key_value(str(config.bucket))
-        except js_errors.BucketNotFoundError:
-            _log.info("making bucket %s", config.bucket)
-        try:
-            return await self._js.create_key_value(config)
-        except js_errors.BadRequestError:
-            return await self._js.key_value(str(config.bucket))  # another process was faster
 
     def _current(self) -> dict[str, object]:
         counters = self._counters

@@ -6,28 +6,32 @@ halved by requests until the ones that fail stand alone; the others are answered
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from rendezvous_proto import v1
 from rendezvous_proto.errors import (
-    ExpiredError,
     InternalError,
     InvalidFrameError,
-    InvalidOutputError,
     ModelFailedError,
     RendezvousError,
     TooLargeError,
 )
-from rendezvous_proto.frames import check_frame, join_frames, slice_frame, split_frame
+from rendezvous_proto.frames import check_frame, join_frames, slice_frame
 
 from rendezvous_sdk.fitting import fit_score
 from rendezvous_sdk.model import Model
 from rendezvous_sdk.options import DEFAULT_MAX_ROWS, MAX_DELIVER
+from rendezvous_sdk.parcel_work import Delivery, Outcome, ParcelWork, TableItems, cut_outcomes
+from rendezvous_sdk.score_spans import ScoreSpans
 from rendezvous_sdk.thread import ThreadLeftBehind
-from rendezvous_sdk.traces import ScoredSpan, trace_scored
+from rendezvous_sdk.traces import activate, is_traceparent, traceparent_of
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 __all__ = ["Delivery", "ParcelScorer", "unix_us"]
 
@@ -40,32 +44,6 @@ _SPLITTING_LIMIT_S = 5.0
 def unix_us() -> int:
     """Returns the wall clock, microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One delivery of a parcel to this replica."""
-
-    parcel: v1.Parcel
-    """The parcel."""
-    sequence: int = 0
-    """Its sequence in the stream."""
-    number: int = 1
-    """Which delivery this is; 1 = the first."""
-    age_us: int = 0
-    """Microseconds from the moment when the broker stored the parcel to this delivery, by the broker's clock."""
-    received_unix_us: int = 0
-    """When it was received, by this process's clock."""
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """Scores of a run of items: rows of items `start` to `stop` in one frame, or the error of all of them."""
-
-    start: int
-    stop: int
-    outputs: v1.Frame | None = None
-    error: RendezvousError | None = None
 
 
 class ParcelScorer:
@@ -105,6 +83,7 @@ class ParcelScorer:
         self.max_bytes = max_bytes
         self.max_rows = max_rows
         self._clock = clock
+        self._spans = ScoreSpans(endpoint=endpoint, name=name, version=version)
 
     def score_parcels(self, deliveries: Sequence[Delivery]) -> list[v1.ParcelScore]:
         """Scores several parcels, as one table where their columns are the same.
@@ -114,40 +93,57 @@ class ParcelScorer:
         """
         try:
             started = self._clock()
-            works = [_ParcelWork(delivery) for delivery in deliveries]
+            works = [ParcelWork(delivery) for delivery in deliveries]
             for work in works:
                 work.admit(self._refusal_of(work, is_joined=len(works) > 1))
+                self._start_spans(work, started)
             self._score_together([work for work in works if work.live])
             finished = self._clock()
             return [self._reply(work, started, finished) for work in works]
         except Exception:  # noqa: BLE001 - its trace goes to the log
             # A fault of this SDK must not end the process: it would come again with the parcel, in each replica.
-            _log.exception("scoring %d parcels failed outside of the model", len(deliveries))
+            _log.exception(
+                "scoring %d parcels failed outside of the model",
+                len(deliveries),
+                extra={"parcel_id": deliveries[0].parcel.parcel_id},
+            )
             if len(deliveries) > 1:
                 return [score for each in deliveries for score in self.score_parcels([each])]
             return [self.refuse_parcel(deliveries[0], InternalError("a fault of the model's server: see its log"))]
 
     def refuse_parcel(self, delivery: Delivery, error: RendezvousError) -> v1.ParcelScore:
         """Returns the score of a parcel of which every request gets *error*. May be called in any thread."""
-        work = _ParcelWork(delivery)
+        work = ParcelWork(delivery)
         work.admit(error)
         now = self._clock()
-        return self._reply(work, delivery.received_unix_us or now, now)
+        started = delivery.received_unix_us or now
+        self._start_spans(work, started)
+        return self._reply(work, started, now)
 
-    def score_request(self, frame: v1.Frame) -> v1.Frame:
+    def score_request(self, frame: v1.Frame, *, request_id: str = "", span: "Span | None" = None) -> v1.Frame:
         """Scores the rows of one request.
+
+        Args:
+            frame: the rows.
+            request_id: named in the log.
+            span: present while the model scores; None: none.
 
         Raises:
             RendezvousError: as the error of an item in a parcel.
         """
         if (refusal := self._refusal_of_rows(frame.rows)) is not None:
             raise refusal
-        outcome = self._attempt(frame, 0, 1)
+        item = TableItems(counts=[frame.rows], fields_of=lambda _: {"request_id": request_id}, spans=[span])
+        outcome = self._attempt(frame, 0, 1, item)
         if outcome.error is not None:
             raise outcome.error
         return outcome.outputs or v1.Frame()
 
-    def _refusal_of(self, work: "_ParcelWork", *, is_joined: bool) -> RendezvousError | None:
+    def _start_spans(self, work: ParcelWork, started: int) -> None:
+        delivery = work.delivery
+        work.spans = self._spans.start(work.items, delivery=delivery.number, started_unix_us=started)
+
+    def _refusal_of(self, work: ParcelWork, *, is_joined: bool) -> RendezvousError | None:
         delivery = work.delivery
         if delivery.number >= MAX_DELIVER:
             return ModelFailedError(
@@ -180,7 +176,7 @@ class ParcelScorer:
             {"actual": rows, "limit": self.max_rows},
         )
 
-    def _score_together(self, works: "Sequence[_ParcelWork]") -> None:
+    def _score_together(self, works: Sequence[ParcelWork]) -> None:
         if not works:
             return
         try:
@@ -190,31 +186,33 @@ class ParcelScorer:
             for work in works:
                 self._score_alone(work)
             return
-        counts = [rows for work in works for rows in work.live_rows]
-        outcomes = self._score_items(table, counts)
+        items = TableItems.of(works)
+        outcomes = self._score_items(table, items)
         first = 0
         for work in works:
             stop = first + len(work.live)
-            work.outcomes = _cut_outcomes(outcomes, counts, first, stop)
+            work.outcomes = cut_outcomes(outcomes, items.counts, first, stop)
             first = stop
 
-    def _score_alone(self, work: "_ParcelWork") -> None:
+    def _score_alone(self, work: ParcelWork) -> None:
         try:
-            work.outcomes = self._score_items(work.table(), work.live_rows)
+            work.outcomes = self._score_items(work.table(), TableItems.of([work]))
         except InvalidFrameError as error:
-            work.outcomes = [_Outcome(0, len(work.live), error=error)]
+            work.outcomes = [Outcome(0, len(work.live), error=error)]
 
-    def _score_items(self, table: v1.Frame, counts: Sequence[int]) -> list[_Outcome]:
+    def _score_items(self, table: v1.Frame, items: TableItems) -> list[Outcome]:
         """Halves what fails; the runs come back in order."""
+        self._spans.link([span for span in items.spans if span is not None])
+        counts = items.counts
         bounds = [0, *accumulate(counts)]
-        outcomes: list[_Outcome] = []
+        outcomes: list[Outcome] = []
         failed_at: float | None = None
         waiting = [(0, len(counts))]
         while waiting:
             start, stop = waiting.pop()
             is_whole = stop - start == len(counts)
             part = table if is_whole else slice_frame(table, bounds[start], bounds[stop])
-            outcome = self._attempt(part, start, stop)
+            outcome = self._attempt(part, start, stop, items)
             if outcome.error is None or stop - start == 1 or isinstance(outcome.error, InvalidFrameError):
                 outcomes.append(outcome)
                 continue
@@ -226,19 +224,26 @@ class ParcelScorer:
             waiting += [(middle, stop), (start, middle)]
         return outcomes
 
-    def _attempt(self, part: v1.Frame, start: int, stop: int) -> _Outcome:
-        try:
-            return _Outcome(start, stop, outputs=self._limited(partial(self.model.score_frame, part)))
-        except RendezvousError as error:
-            return _Outcome(start, stop, error=error)
-        except ThreadLeftBehind:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the author's code may raise anything
-            if stop - start == 1:
-                _log.warning("model %s:%s failed on one request", self._name, self._version, exc_info=error)
-            return _Outcome(start, stop, error=_model_failed(error))
+    def _attempt(self, part: v1.Frame, start: int, stop: int, items: TableItems) -> Outcome:
+        """Scores a part of a table, its rows those of items *start* to *stop*, in the span of the first of them."""
+        span = items.first_span(start, stop)
+        with nullcontext() if span is None else activate(span):
+            try:
+                return Outcome(start, stop, outputs=self._limited(partial(self.model.score_frame, part)))
+            except RendezvousError as error:
+                return Outcome(start, stop, error=error)
+            except ThreadLeftBehind:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the author's code may raise anything
+                failure = _model_failed(error)
+                if stop - start == 1:
+                    fields = {**items.fields_of(start), "error_code": failure.code.name}
+                    _log.warning(
+                        "model %s:%s failed on one request", self._name, self._version, exc_info=error, extra=fields
+                    )
+                return Outcome(start, stop, error=failure)
 
-    def _reply(self, work: "_ParcelWork", started: int, finished: int) -> v1.ParcelScore:
+    def _reply(self, work: ParcelWork, started: int, finished: int) -> v1.ParcelScore:
         delivery = work.delivery
         parcel = delivery.parcel
         score = v1.ParcelScore(
@@ -256,126 +261,20 @@ class ParcelScorer:
             delivery=delivery.number,
         )
         work.fill(score)
-        if traced := [index for index, item in enumerate(parcel.items) if item.traceparent]:
-            self._trace(score, parcel, traced)
+        for item, answered in zip(work.items, score.items, strict=True):
+            if item.traceparent and is_traceparent(item.traceparent):
+                answered.traceparent = item.traceparent
+        for index, span in work.spans.items():
+            score.items[index].traceparent = traceparent_of(span)
         if (size := score.ByteSize()) > self.max_bytes:
             fit_score(score, size, self.max_bytes)
+        for index, span in work.spans.items():
+            self._spans.end(span, score.items[index], finished)
         return score
-
-    def _trace(self, score: v1.ParcelScore, parcel: v1.Parcel, traced: Iterable[int]) -> None:
-        for index in traced:
-            item, answered = parcel.items[index], score.items[index]
-            span = ScoredSpan(
-                endpoint=self._endpoint,
-                model=self._name,
-                version=self._version,
-                started_unix_us=score.timing.started_unix_us,
-                finished_unix_us=score.timing.finished_unix_us,
-                request_id=item.request_id,
-                rows=item.rows,
-                error=answered.error if answered.HasField("error") else None,
-            )
-            answered.traceparent = trace_scored(item.traceparent, item.tracestate, span)
 
 
 def _unlimited(call: Callable[[], v1.Frame]) -> v1.Frame:
     return call()
-
-
-class _ParcelWork:
-    """One parcel on its way to a score: which items are scored, and what came of them."""
-
-    __slots__ = ("budgets_us", "delivery", "errors", "items", "live", "live_rows", "outcomes", "rows")
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-        self.items = list(delivery.parcel.items)
-        self.rows = [item.rows for item in self.items]
-        self.budgets_us = [item.budget_us for item in self.items]
-        self.errors: dict[int, RendezvousError] = {}
-        self.outcomes: list[_Outcome] = []
-        self.live: list[int] = []
-        self.live_rows: list[int] = []
-
-    @property
-    def has_expired(self) -> bool:
-        """Whether some item had expired."""
-        return bool(self.budgets_us) and self.delivery.age_us >= min(self.budgets_us)
-
-    def admit(self, refusal: RendezvousError | None) -> None:
-        """Decides which items are scored: all but those that had expired; none with a *refusal*."""
-        age_us = self.delivery.age_us
-        if refusal is not None:
-            self.errors = dict.fromkeys(range(len(self.items)), refusal)
-            return
-        self.errors = {
-            index: _expired(budget_us, age_us) for index, budget_us in enumerate(self.budgets_us) if age_us >= budget_us
-        }
-        self.live = [index for index in range(len(self.items)) if index not in self.errors]
-        self.live_rows = [self.rows[index] for index in self.live]
-
-    def table(self) -> v1.Frame:
-        """Returns the rows of the live items."""
-        parcel = self.delivery.parcel
-        if not self.errors:
-            return parcel.inputs
-        parts = split_frame(parcel.inputs, self.rows)
-        return join_frames([parts[index] for index in self.live])
-
-    def fill(self, score: v1.ParcelScore) -> None:
-        """Writes items and outputs."""
-        frames = []
-        for outcome in self.outcomes:
-            if outcome.outputs is not None:
-                frames.append(outcome.outputs)
-            elif outcome.error is not None:
-                self.errors.update(dict.fromkeys(self.live[outcome.start : outcome.stop], outcome.error))
-        try:
-            outputs = join_frames(frames) if frames else None
-        except InvalidFrameError as error:
-            outputs = None
-            self._refuse_rest(error)
-        if outputs is not None:
-            score.outputs.CopyFrom(outputs)
-        score.items.extend(
-            [
-                v1.ItemScore(request_id=item.request_id, rows=rows)
-                if index not in self.errors
-                else v1.ItemScore(request_id=item.request_id, error=self.errors[index].to_proto())
-                for index, (item, rows) in enumerate(zip(self.items, self.rows, strict=True))
-            ]
-        )
-
-    def _refuse_rest(self, error: InvalidFrameError) -> None:
-        refusal = InvalidOutputError(
-            f"the model gave different columns for parts of one parcel: {error.message}; declare its output types",
-            error.attributes,
-        )
-        for index in self.live:
-            self.errors.setdefault(index, refusal)
-
-
-def _cut_outcomes(outcomes: Sequence[_Outcome], counts: Sequence[int], first: int, stop: int) -> list[_Outcome]:
-    """Returns the outcomes of items *first* to *stop*, counted from *first*."""
-    cut = []
-    for outcome in outcomes:
-        start, end = max(outcome.start, first), min(outcome.stop, stop)
-        if start >= end:
-            continue
-        outputs = outcome.outputs
-        if outputs is not None and (start, end) != (outcome.start, outcome.stop):
-            before = sum(counts[outcome.start : start])
-            outputs = slice_frame(outputs, before, before + sum(counts[start:end]))
-        cut.append(_Outcome(start - first, end - first, outputs=outputs, error=outcome.error))
-    return cut
-
-
-def _expired(budget_us: int, age_us: int) -> ExpiredError:
-    return ExpiredError(
-        f"the request's {budget_us / 1000:.0f} ms had passed when the model received it, "
-        f"{age_us / 1000:.0f} ms after it was accepted",
-        {"budget_us": budget_us, "age_us": age_us},
-    )
 
 
 def _model_failed(error: BaseException) -> ModelFailedError:
