@@ -1,14 +1,20 @@
 package io.rendezvous;
 
 import io.grpc.CallOptions;
+import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
 import io.grpc.ClientCall;
+import io.grpc.ClientInterceptors;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.ClientCalls;
+import io.grpc.stub.MetadataUtils;
 import io.grpc.stub.StreamObserver;
+import io.opentelemetry.api.GlobalOpenTelemetry;
+import io.opentelemetry.api.OpenTelemetry;
+import io.opentelemetry.context.Context;
 import io.rendezvous.internal.Ids;
 import io.rendezvous.v1.DescribeRequest;
 import io.rendezvous.v1.ModelInfo;
@@ -25,6 +31,9 @@ import java.util.function.Consumer;
  *
  * <p>Futures fail with the leaf of {@link RendezvousException} for whatever went wrong. Cancelling a future cancels
  * the call; the endpoint may score it all the same. Thread-safe; make one and keep it.
+ *
+ * <p>Where OpenTelemetry is set up, each request has a span of kind CLIENT, and its context goes along; a request that
+ * names a context ({@link ScoreOptions#withTraceContext}) is sent with that one, and has no span here.
  */
 public final class AsyncClient implements AutoCloseable {
     private static final long CLOSE_TIMEOUT_S = 5;
@@ -35,6 +44,7 @@ public final class AsyncClient implements AutoCloseable {
     private final ClientOptions options;
     private final ManagedChannel channel;
     private final ScheduledExecutorService pauses;
+    private final OpenTelemetry telemetry;
 
     /**
      * Makes a client that connects in the clear, with the default options.
@@ -57,6 +67,26 @@ public final class AsyncClient implements AutoCloseable {
      * @throws InvalidRequestException the address is not {@code host:port}
      */
     public AsyncClient(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
+        this(address, endpoint, options, credentials, null);
+    }
+
+    /**
+     * Makes a client that draws its spans with a given OpenTelemetry; it connects when it is first used.
+     *
+     * @param address {@code host:port} of a router or a model
+     * @param endpoint endpoint asked; empty where only one is served
+     * @param options deadlines, pauses, limits
+     * @param credentials TLS, or in the clear
+     * @param telemetry the SDK; null: the global one, if one was set when a call is made
+     * @throws InvalidRequestException the address is not {@code host:port}
+     */
+    public AsyncClient(
+            String address,
+            String endpoint,
+            ClientOptions options,
+            ChannelCredentials credentials,
+            OpenTelemetry telemetry) {
+        this.telemetry = telemetry;
         this.server = new ServerAddress(address);
         this.endpoint = endpoint;
         this.options = options;
@@ -81,7 +111,7 @@ public final class AsyncClient implements AutoCloseable {
     public CompletableFuture<ModelInfo> describe() {
         DescribeRequest request =
                 DescribeRequest.newBuilder().setEndpoint(endpoint).build();
-        return call(ScoreGrpc.getDescribeMethod(), request, new Attempts(options, null));
+        return call(channel, ScoreGrpc.getDescribeMethod(), request, new Attempts(options, null));
     }
 
     /**
@@ -103,8 +133,12 @@ public final class AsyncClient implements AutoCloseable {
      */
     public CompletableFuture<Answer> score(Frame inputs, ScoreOptions request) {
         Attempts attempts = new Attempts(options, request.timeout());
+        ScoreRequest built = build(inputs, request);
+        ClientSpan span = span(ScoreGrpc.getScoreMethod(), built, request, Context.current());
+        Channel traced =
+                ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(span.headers()));
         CompletableFuture<io.rendezvous.v1.ScoreReply> reply =
-                call(ScoreGrpc.getScoreMethod(), build(inputs, request), attempts);
+                call(traced, ScoreGrpc.getScoreMethod(), built, attempts);
         CompletableFuture<Answer> answer = new CompletableFuture<>();
         reply.whenComplete((came, error) -> {
             if (error == null) {
@@ -113,7 +147,10 @@ public final class AsyncClient implements AutoCloseable {
                 answer.completeExceptionally(error);
             }
         });
-        answer.whenComplete((came, error) -> reply.cancel(true));
+        answer.whenComplete((came, error) -> {
+            span.end(error);
+            reply.cancel(true);
+        });
         return answer;
     }
 
@@ -127,7 +164,8 @@ public final class AsyncClient implements AutoCloseable {
      */
     public CompletableFuture<Void> stream(Iterable<Frame> tables, Consumer<Answer> onAnswer) {
         StreamCall call = new StreamCall(channel, options.maxStreamed(), server);
-        call.pump(tables.iterator(), frame -> build(frame, ScoreOptions.NONE), onAnswer);
+        Context current = Context.current();
+        call.pump(tables.iterator(), frame -> streamed(frame, current), onAnswer);
         return call.done();
     }
 
@@ -151,31 +189,46 @@ public final class AsyncClient implements AutoCloseable {
         return options;
     }
 
+    private StreamCall.Sent streamed(Frame frame, Context current) {
+        ScoreRequest request = build(frame, ScoreOptions.NONE);
+        ClientSpan span = span(ScoreGrpc.getScoreStreamMethod(), request, ScoreOptions.NONE, current);
+        return new StreamCall.Sent(span.written(request), span);
+    }
+
+    private ClientSpan span(MethodDescriptor<?, ?> method, ScoreRequest sent, ScoreOptions request, Context current) {
+        OpenTelemetry used = telemetry == null ? GlobalOpenTelemetry.getOrNoop() : telemetry;
+        return ClientSpan.start(used, current, method.getFullMethodName(), server, sent, request);
+    }
+
     ScoreRequest build(Frame inputs, ScoreOptions request) {
         ScoreRequest.Builder built = ScoreRequest.newBuilder()
                 .setRequestId(request.requestId() == null ? Ids.newId() : request.requestId())
                 .setEndpoint(endpoint)
                 .setInputs(inputs.toProto())
                 .putAllContext(request.context());
-        if (request.explain() || !request.forceModel().isEmpty()) {
-            built.getDiagnosticsBuilder().setExplain(request.explain()).setForceModel(request.forceModel());
+        if (request.explain() || request.forceTrace() || !request.forceModel().isEmpty()) {
+            built.getDiagnosticsBuilder()
+                    .setExplain(request.explain())
+                    .setForceModel(request.forceModel())
+                    .setForceTrace(request.forceTrace());
         }
         return built.build();
     }
 
-    private <Q, R> CompletableFuture<R> call(MethodDescriptor<Q, R> method, Q request, Attempts attempts) {
+    private <Q, R> CompletableFuture<R> call(
+            Channel through, MethodDescriptor<Q, R> method, Q request, Attempts attempts) {
         CompletableFuture<R> result = new CompletableFuture<>();
-        attempt(method, request, attempts, result);
+        attempt(through, method, request, attempts, result);
         return result;
     }
 
     private <Q, R> void attempt(
-            MethodDescriptor<Q, R> method, Q request, Attempts attempts, CompletableFuture<R> result) {
+            Channel through, MethodDescriptor<Q, R> method, Q request, Attempts attempts, CompletableFuture<R> result) {
         if (result.isDone()) {
             return;
         }
         CallOptions limits = CallOptions.DEFAULT.withDeadlineAfter(attempts.leftNs(), TimeUnit.NANOSECONDS);
-        ClientCall<Q, R> call = channel.newCall(method, limits);
+        ClientCall<Q, R> call = through.newCall(method, limits);
         result.whenComplete((reply, error) -> {
             if (result.isCancelled()) {
                 call.cancel("cancelled by the caller", null);
@@ -206,7 +259,7 @@ public final class AsyncClient implements AutoCloseable {
                 pauses.schedule(
                         () -> {
                             channel.resetConnectBackoff(); // a server that restarts is found again at once
-                            attempt(method, request, attempts, result);
+                            attempt(through, method, request, attempts, result);
                         },
                         pauseNs,
                         TimeUnit.NANOSECONDS);

@@ -2,6 +2,7 @@ package io.rendezvous;
 
 import io.grpc.ChannelCredentials;
 import io.grpc.InsecureChannelCredentials;
+import io.opentelemetry.api.OpenTelemetry;
 import io.rendezvous.v1.ModelInfo;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
@@ -48,7 +49,26 @@ public final class Client implements AutoCloseable {
      * @throws InvalidRequestException the address is not {@code host:port}
      */
     public Client(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
-        this.async = new AsyncClient(address, endpoint, options, credentials);
+        this(address, endpoint, options, credentials, null);
+    }
+
+    /**
+     * Makes a client that draws its spans with a given OpenTelemetry; it connects when it is first used.
+     *
+     * @param address {@code host:port} of a router or a model
+     * @param endpoint endpoint asked; empty where only one is served
+     * @param options deadlines, pauses, limits
+     * @param credentials TLS, or in the clear
+     * @param telemetry the SDK; null: the global one, if one was set when a call is made
+     * @throws InvalidRequestException the address is not {@code host:port}
+     */
+    public Client(
+            String address,
+            String endpoint,
+            ClientOptions options,
+            ChannelCredentials credentials,
+            OpenTelemetry telemetry) {
+        this.async = new AsyncClient(address, endpoint, options, credentials, telemetry);
     }
 
     /**

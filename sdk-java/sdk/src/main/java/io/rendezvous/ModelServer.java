@@ -1,11 +1,11 @@
 package io.rendezvous;
 
-import io.opentelemetry.api.GlobalOpenTelemetry;
 import io.opentelemetry.api.OpenTelemetry;
+import io.rendezvous.internal.LogIdentity;
+import io.rendezvous.internal.LogSetup;
 import io.rendezvous.internal.Replica;
 import io.rendezvous.internal.StopSignals;
 import java.time.Duration;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -28,18 +28,13 @@ import org.slf4j.LoggerFactory;
  * Several replicas are several processes. Thread-safe.
  */
 public final class ModelServer implements AutoCloseable {
-    private static final String SIMPLE_LOG_LEVEL = "org.slf4j.simpleLogger.defaultLogLevel";
-
     static {
-        // slf4j-simple reads its level once, from here; other logging has a configuration of its own
-        String level = System.getenv("RENDEZVOUS_LOG_LEVEL");
-        if (level != null && System.getProperty(SIMPLE_LOG_LEVEL) == null) {
-            System.setProperty(SIMPLE_LOG_LEVEL, level.toLowerCase(Locale.ROOT));
-        }
+        LogSetup.install(System.getenv()); // before the first logger
     }
 
     private static final Logger LOG = LoggerFactory.getLogger(ModelServer.class);
     private static final Duration DRAIN_LIMIT = Duration.ofMillis(8000);
+    private static final Duration LAST_SPANS = Duration.ofMillis(1500);
 
     private final ServeOptions options;
     private final Replica replica;
@@ -115,6 +110,7 @@ public final class ModelServer implements AutoCloseable {
      * @throws ModelFailedException the model's {@code setup} failed
      */
     public void run() {
+        LogIdentity.set(options, replica());
         CompletableFuture<Void> failed = new CompletableFuture<>();
         CompletableFuture<Void> stop = StopSignals.install();
         Thread starter = new Thread(() -> startAndAnnounce(failed), "rendezvous-start");
@@ -145,6 +141,7 @@ public final class ModelServer implements AutoCloseable {
     private boolean closeWithin(Duration limit) {
         try {
             closing().get(limit.toMillis(), TimeUnit.MILLISECONDS);
+            replica.closeTelemetry(LAST_SPANS);
             return true;
         } catch (TimeoutException | ExecutionException error) {
             LOG.error("not closed within {} ms", limit.toMillis(), error);
@@ -298,7 +295,8 @@ public final class ModelServer implements AutoCloseable {
         /**
          * Sets the OpenTelemetry whose spans continue the requests' traces.
          *
-         * @param value the SDK; default: the global one, if one was set
+         * @param value the SDK; default: the global one, if one was set; else, with {@code rendezvous-telemetry} on the
+         *     class path, one that the {@code OTEL_*} variables ask for, which becomes the global one
          * @return this builder
          */
         public Builder openTelemetry(OpenTelemetry value) {
@@ -315,7 +313,7 @@ public final class ModelServer implements AutoCloseable {
         public ModelServer build() {
             ServeOptions made =
                     ready != null ? ready : options.defaultName(nameOf(model)).build();
-            return new ModelServer(model, made, telemetry != null ? telemetry : GlobalOpenTelemetry.getOrNoop());
+            return new ModelServer(model, made, telemetry);
         }
 
         /**

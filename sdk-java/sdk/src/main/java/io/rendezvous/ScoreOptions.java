@@ -12,11 +12,21 @@ import java.util.Map;
  * @param context for policies: sticky keys and the like
  * @param explain whether every model's score is wanted too
  * @param forceModel model whose score is wanted, whatever the policy says; empty: none
+ * @param forceTrace whether its trace is to be recorded, whatever the sampling says
+ * @param traceparent W3C trace context to send as it is, instead of a span of the client's; empty: the current one
+ * @param tracestate W3C trace state that belongs to it; empty: none
  */
 public record ScoreOptions(
-        Duration timeout, String requestId, Map<String, String> context, boolean explain, String forceModel) {
+        Duration timeout,
+        String requestId,
+        Map<String, String> context,
+        boolean explain,
+        String forceModel,
+        boolean forceTrace,
+        String traceparent,
+        String tracestate) {
     /** Nothing beyond the rows. */
-    public static final ScoreOptions NONE = new ScoreOptions(null, null, Map.of(), false, "");
+    public static final ScoreOptions NONE = new ScoreOptions(null, null, Map.of(), false, "", false, "", "");
 
     /**
      * Checks everything.
@@ -26,6 +36,9 @@ public record ScoreOptions(
      * @param context as the component
      * @param explain as the component
      * @param forceModel as the component
+     * @param forceTrace as the component
+     * @param traceparent as the component
+     * @param tracestate as the component
      * @throws InvalidRequestException the timeout is not positive, or the id is malformed
      */
     public ScoreOptions {
@@ -45,7 +58,7 @@ public record ScoreOptions(
      * @return new options
      */
     public ScoreOptions withTimeout(Duration value) {
-        return new ScoreOptions(value, requestId, context, explain, forceModel);
+        return new ScoreOptions(value, requestId, context, explain, forceModel, forceTrace, traceparent, tracestate);
     }
 
     /**
@@ -55,7 +68,7 @@ public record ScoreOptions(
      * @return new options
      */
     public ScoreOptions withRequestId(String value) {
-        return new ScoreOptions(timeout, value, context, explain, forceModel);
+        return new ScoreOptions(timeout, value, context, explain, forceModel, forceTrace, traceparent, tracestate);
     }
 
     /**
@@ -65,7 +78,7 @@ public record ScoreOptions(
      * @return new options
      */
     public ScoreOptions withContext(Map<String, String> value) {
-        return new ScoreOptions(timeout, requestId, value, explain, forceModel);
+        return new ScoreOptions(timeout, requestId, value, explain, forceModel, forceTrace, traceparent, tracestate);
     }
 
     /**
@@ -74,7 +87,7 @@ public record ScoreOptions(
      * @return new options
      */
     public ScoreOptions explained() {
-        return new ScoreOptions(timeout, requestId, context, true, forceModel);
+        return new ScoreOptions(timeout, requestId, context, true, forceModel, forceTrace, traceparent, tracestate);
     }
 
     /**
@@ -84,6 +97,26 @@ public record ScoreOptions(
      * @return new options
      */
     public ScoreOptions withForceModel(String value) {
-        return new ScoreOptions(timeout, requestId, context, explain, value);
+        return new ScoreOptions(timeout, requestId, context, explain, value, forceTrace, traceparent, tracestate);
+    }
+
+    /**
+     * These options, asking for the request's trace.
+     *
+     * @return new options
+     */
+    public ScoreOptions withForcedTrace() {
+        return new ScoreOptions(timeout, requestId, context, explain, forceModel, true, traceparent, tracestate);
+    }
+
+    /**
+     * These options with a trace context, which is sent as it is.
+     *
+     * @param parent W3C {@code traceparent}; empty: the current one
+     * @param state W3C {@code tracestate}; empty: none
+     * @return new options
+     */
+    public ScoreOptions withTraceContext(String parent, String state) {
+        return new ScoreOptions(timeout, requestId, context, explain, forceModel, forceTrace, parent, state);
     }
 }

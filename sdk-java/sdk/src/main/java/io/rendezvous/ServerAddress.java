@@ -25,6 +25,17 @@ record ServerAddress(String text) {
         }
     }
 
+    /** The host, without the brackets of IPv6. */
+    String host() {
+        String host = text.substring(0, text.lastIndexOf(':'));
+        return host.startsWith("[") ? host.substring(1, host.length() - 1) : host;
+    }
+
+    /** The port. */
+    int port() {
+        return Integer.parseInt(text.substring(text.lastIndexOf(':') + 1));
+    }
+
     /** Returns the typed error of a failed call; one that found no server names the address and the cause. */
     RendezvousException failure(Throwable failure) {
         RendezvousException error = GrpcErrors.fromThrowable(failure);

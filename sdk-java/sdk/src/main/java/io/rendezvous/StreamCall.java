@@ -22,13 +22,22 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
     private final int most;
     private final ServerAddress server;
     private final Deque<String> sent = new ArrayDeque<>();
+    private final Map<String, ClientSpan> spans = new HashMap<>();
     private final Map<String, ScoreReply> arrived = new HashMap<>();
     private final CompletableFuture<Void> done = new CompletableFuture<>();
     private ClientCallStreamObserver<ScoreRequest> call;
     private Iterator<Frame> tables;
-    private Function<Frame, ScoreRequest> encode;
+    private Function<Frame, Sent> encode;
     private Consumer<Answer> onAnswer;
     private boolean halfClosed;
+
+    /**
+     * A request on its way.
+     *
+     * @param request as it is sent
+     * @param span its span, ended with its answer
+     */
+    record Sent(ScoreRequest request, ClientSpan span) {}
 
     StreamCall(Channel channel, int most, ServerAddress server) {
         this.most = most;
@@ -47,13 +56,14 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
     }
 
     /** Sends the tables and hands over the answers until there are no more. */
-    synchronized void pump(Iterator<Frame> frames, Function<Frame, ScoreRequest> encoder, Consumer<Answer> consumer) {
+    synchronized void pump(Iterator<Frame> frames, Function<Frame, Sent> encoder, Consumer<Answer> consumer) {
         tables = frames;
         encode = encoder;
         onAnswer = consumer;
         done.whenComplete((nothing, error) -> {
             if (error != null) {
                 call.cancel("the stream ended early", error);
+                endSpans(error);
             }
         });
         guarded(this::send);
@@ -62,6 +72,10 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
     @Override
     public synchronized void onNext(ScoreReply reply) {
         arrived.put(reply.getRequestId(), reply);
+        ClientSpan span = spans.remove(reply.getRequestId());
+        if (span != null) {
+            span.end(new Answer(reply).error().orElse(null));
+        }
         guarded(() -> {
             while (!sent.isEmpty() && arrived.containsKey(sent.peek())) {
                 onAnswer.accept(new Answer(arrived.remove(sent.poll())));
@@ -85,6 +99,11 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
         }
     }
 
+    private synchronized void endSpans(Throwable error) {
+        spans.values().forEach(span -> span.end(error));
+        spans.clear();
+    }
+
     private void send() {
         while (!halfClosed && sent.size() < most) {
             if (!tables.hasNext()) {
@@ -92,9 +111,10 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
                 call.onCompleted();
                 return;
             }
-            ScoreRequest request = encode.apply(tables.next());
-            sent.add(request.getRequestId());
-            call.onNext(request);
+            Sent next = encode.apply(tables.next());
+            sent.add(next.request().getRequestId());
+            spans.put(next.request().getRequestId(), next.span());
+            call.onNext(next.request());
         }
     }
 

@@ -21,10 +21,12 @@ final class GrpcDoor {
     private final ServeOptions options;
     private final HealthStatusManager health = new HealthStatusManager();
     private final Server server;
+    private final ScoreService service;
 
     @SuppressWarnings("deprecation") // reflection v1alpha: what most clients still ask for
     GrpcDoor(ScoreService service, ServeOptions options) {
         this.options = options;
+        this.service = service;
         this.server = NettyServerBuilder.forAddress(new InetSocketAddress(options.grpcHost(), options.grpcPort()))
                 .directExecutor() // nothing in the services waits
                 // A larger message is refused by the service, which can say so.
@@ -50,6 +52,7 @@ final class GrpcDoor {
                             + ": the port is taken or not allowed; choose another, or 0 for a free one",
                     Map.of("address", address));
         }
+        service.listensAt(server.getPort());
         report(ServingStatus.SERVING);
     }
 

@@ -102,6 +102,11 @@ public final class ModelThread implements ScoringGuard {
         return result;
     }
 
+    @Override
+    public boolean isLeftBehind() {
+        return Thread.currentThread() instanceof Runner mine && mine.isLeftBehind();
+    }
+
     /** Looks whether the author's code takes too long; called now and then by a timer. */
     public void watch() {
         Runner watched = runner;

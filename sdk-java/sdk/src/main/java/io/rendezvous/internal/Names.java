@@ -20,6 +20,8 @@ public final class Names {
     public static final String MODELS_BUCKET = "rv_models";
     /** Bucket of live replicas. */
     public static final String REPLICAS_BUCKET = "rv_replicas";
+    /** Subject of parcels for models, of any endpoint. */
+    public static final String INPUT_TEMPLATE = "rv.{endpoint}.input";
     /** Trailing metadata that holds the serialized error. */
     public static final String ERROR_METADATA_KEY = "rendezvous-error-bin";
 

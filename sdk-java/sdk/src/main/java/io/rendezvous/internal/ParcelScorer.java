@@ -1,5 +1,6 @@
 package io.rendezvous.internal;
 
+import io.opentelemetry.context.Scope;
 import io.rendezvous.Frame;
 import io.rendezvous.InvalidFrameException;
 import io.rendezvous.ModelFailedException;
@@ -97,6 +98,7 @@ public final class ParcelScorer {
         for (Delivery delivery : deliveries) {
             ParcelWork work = new ParcelWork(delivery);
             work.admit(maxRows);
+            work.begin(traces, identity, started);
             works.add(work);
             if (work.liveCount() > 0) {
                 live.add(work);
@@ -119,6 +121,7 @@ public final class ParcelScorer {
         for (Delivery delivery : deliveries) {
             ParcelWork work = new ParcelWork(delivery);
             work.admit(maxRows);
+            work.begin(traces, identity, started);
             work.refuse(error);
             works.add(work);
         }
@@ -129,11 +132,13 @@ public final class ParcelScorer {
      * Scores the rows of one request.
      *
      * @param inputs the rows
+     * @param span the request's
+     * @param requestId its id
      * @return as many rows
      * @throws RendezvousException as the error of an item in a parcel
      */
-    public Frame scoreRequest(Frame inputs) {
-        Outcome outcome = attempt(inputs, 0, 1);
+    Frame scoreRequest(Frame inputs, RequestSpan span, String requestId) {
+        Outcome outcome = attempt(inputs, 0, 1, List.of(new LiveItem(span, requestId, "")));
         if (outcome.error() != null) {
             throw outcome.error();
         }
@@ -150,12 +155,13 @@ public final class ParcelScorer {
         } catch (InvalidFrameException error) {
             // A specification changed between them: each for itself.
             for (ParcelWork work : works) {
-                work.take(scoreItems(work.table(), bounds(List.of(work))));
+                List<ParcelWork> alone = List.of(work);
+                work.take(scoreItems(work.table(), bounds(alone), items(alone)));
             }
             return;
         }
         int[] bounds = bounds(works);
-        List<Outcome> outcomes = scoreItems(table, bounds);
+        List<Outcome> outcomes = scoreItems(table, bounds, items(works));
         int first = 0;
         for (ParcelWork work : works) {
             int stop = first + work.liveCount();
@@ -177,15 +183,27 @@ public final class ParcelScorer {
         return bounds;
     }
 
+    private static List<LiveItem> items(List<ParcelWork> works) {
+        List<LiveItem> items = new ArrayList<>();
+        for (ParcelWork work : works) {
+            for (int index = 0; index < work.liveCount(); index++) {
+                items.add(work.liveItem(index));
+            }
+        }
+        return items;
+    }
+
     /** Halves what fails; the runs come back in order. */
-    private List<Outcome> scoreItems(Frame table, int[] bounds) {
+    private List<Outcome> scoreItems(Frame table, int[] bounds, List<LiveItem> items) {
+        LiveItem.link(items);
         List<Outcome> outcomes = new ArrayList<>(1);
         Deque<int[]> waiting = new ArrayDeque<>();
         waiting.push(new int[] {0, bounds.length - 1});
         long failedAt = 0;
         while (!waiting.isEmpty()) {
             int[] run = waiting.pop();
-            Outcome outcome = attempt(table.slice(bounds[run[0]], bounds[run[1]]), run[0], run[1]);
+            Outcome outcome =
+                    attempt(table.slice(bounds[run[0]], bounds[run[1]]), run[0], run[1], items.subList(run[0], run[1]));
             if (outcome.error() == null || run[1] - run[0] == 1) {
                 outcomes.add(outcome);
                 continue;
@@ -204,30 +222,49 @@ public final class ParcelScorer {
         return outcomes;
     }
 
-    private Outcome attempt(Frame part, int start, int stop) {
+    private Outcome attempt(Frame part, int start, int stop, List<LiveItem> run) {
+        Scope scope = LiveItem.makeCurrent(run);
         try {
             return Outcome.scored(start, stop, guard.call(() -> model.score(part)));
         } catch (ScoringGuard.LimitExceeded error) {
             LOG.warn("model {}:{}: {}", identity.name(), identity.version(), error.getMessage());
             return Outcome.failed(start, stop, new ModelFailedException(error.getMessage()));
         } catch (RendezvousException error) {
-            if (error.getCause() != null && stop - start == 1) {
-                LOG.warn("model {}:{} failed on one request", identity.name(), identity.version(), error.getCause());
+            if (error.getCause() != null) {
+                logFailure(run, error, error.getCause());
             }
             return Outcome.failed(start, stop, error);
         } catch (Throwable error) {
             // The author's code may throw anything, a StackOverflowError for instance; the process lives on.
-            if (stop - start == 1) {
-                LOG.warn("model {}:{} failed on one request", identity.name(), identity.version(), error);
-            }
-            return Outcome.failed(start, stop, modelFailed(error));
+            ModelFailedException failed = modelFailed(error);
+            logFailure(run, failed, error);
+            return Outcome.failed(start, stop, failed);
+        } finally {
+            scope.close();
+        }
+    }
+
+    private void logFailure(List<LiveItem> run, RendezvousException error, Throwable cause) {
+        if (run.size() > 1) {
+            return; // it is tried apart, and then the one at fault is named
+        }
+        LiveItem item = run.get(0);
+        try (LogFields fields = new LogFields()) {
+            fields.with("request_id", item.requestId())
+                    .with("parcel_id", item.parcelId())
+                    .with("error_code", error.code().name());
+            LOG.warn("model {}:{} failed on one request", identity.name(), identity.version(), cause);
         }
     }
 
     private List<ParcelScore> replies(List<ParcelWork> works, long started) {
         long finished = clock.getAsLong();
         List<ParcelScore> scores = new ArrayList<>(works.size());
+        boolean isLeftBehind = guard.isLeftBehind();
         for (ParcelWork work : works) {
+            if (isLeftBehind) {
+                work.dropSpans(); // answered already, with spans of its own
+            }
             scores.add(reply(work, started, finished));
         }
         return scores;
@@ -248,7 +285,7 @@ public final class ParcelScorer {
                         .setFinishedUnixUs(finished))
                 .setParcelSequence(delivery.sequence())
                 .setDelivery(delivery.number());
-        work.fill(score, traces, identity);
+        work.fill(score);
         ParcelScore full = score.build();
         return fits(full) ? full : fitted(full);
     }

@@ -21,6 +21,7 @@ final class ParcelWork {
     final Delivery delivery;
     private final List<ParcelItem> items;
     private final RendezvousException[] errors;
+    private final RequestSpan[] spans;
     private Frame inputs;
     private int[] live = {};
     private List<Outcome> outcomes = List.of();
@@ -29,6 +30,14 @@ final class ParcelWork {
         this.delivery = delivery;
         this.items = delivery.parcel().getItemsList();
         this.errors = new RendezvousException[items.size()];
+        this.spans = new RequestSpan[items.size()];
+    }
+
+    /** Begins the spans of all items, the refused ones' too. */
+    void begin(Traces traces, ParcelScorer.Identity identity, long started) {
+        for (int index = 0; index < spans.length; index++) {
+            spans[index] = traces.consume(identity, delivery, items.get(index), started);
+        }
     }
 
     /** Decides which items are scored: none of a parcel given up, malformed or too large, else all but expired ones. */
@@ -67,6 +76,19 @@ final class ParcelWork {
         return (int) items.get(live[liveIndex]).getRows();
     }
 
+    LiveItem liveItem(int liveIndex) {
+        int index = live[liveIndex];
+        return new LiveItem(
+                spans[index], items.get(index).getRequestId(), delivery.parcel().getParcelId());
+    }
+
+    /** Leaves the spans to whoever answers in this thread's place. */
+    void dropSpans() {
+        for (int index = 0; index < spans.length; index++) {
+            spans[index] = RequestSpan.none(spans[index].traceparent());
+        }
+    }
+
     /** The rows of the live items. */
     Frame table() {
         if (live.length == errors.length) {
@@ -91,8 +113,8 @@ final class ParcelWork {
         outcomes = List.of(Outcome.failed(0, live.length, error));
     }
 
-    /** Writes items and outputs. */
-    void fill(ParcelScore.Builder score, Traces traces, ParcelScorer.Identity identity) {
+    /** Writes items and outputs, and ends the spans. */
+    void fill(ParcelScore.Builder score) {
         List<Frame> frames = new ArrayList<>(outcomes.size());
         for (Outcome outcome : outcomes) {
             if (outcome.outputs() != null) {
@@ -107,23 +129,19 @@ final class ParcelWork {
             fillOutputs(score, frames);
         }
         for (int index = 0; index < errors.length; index++) {
-            score.addItems(itemScore(index, score, traces, identity));
+            spans[index].end(errors[index], score.getTiming().getFinishedUnixUs());
+            score.addItems(itemScore(index));
         }
     }
 
-    private ItemScore.Builder itemScore(
-            int index, ParcelScore.Builder score, Traces traces, ParcelScorer.Identity identity) {
+    private ItemScore.Builder itemScore(int index) {
         ParcelItem item = items.get(index);
-        ItemScore.Builder answer = ItemScore.newBuilder().setRequestId(item.getRequestId());
+        ItemScore.Builder answer =
+                ItemScore.newBuilder().setRequestId(item.getRequestId()).setTraceparent(spans[index].traceparent());
         if (errors[index] == null) {
             answer.setRows(item.getRows());
         } else {
             answer.setError(errors[index].toProto());
-        }
-        if (!item.getTraceparent().isEmpty()) {
-            Traces.Scored scored =
-                    new Traces.Scored(identity, item.getRequestId(), item.getRows(), score.getTiming(), errors[index]);
-            answer.setTraceparent(traces.answer(item.getTraceparent(), item.getTracestate(), scored));
         }
         return answer;
     }

@@ -244,7 +244,8 @@ final class PostboxReader {
         Parcel request = parcel.delivery.parcel();
         parcel.publishedIn = settlement.epoch();
         counters.count(score, parcel.delivery.receivedUnixUs());
-        try {
+        try (LogFields fields = new LogFields()) {
+            fields.with("parcel_id", request.getParcelId());
             String subject = Names.scoreSubject(options.endpoint(), options.name(), request.getRouter());
             connection.publish(subject, score.toByteArray());
         } catch (IllegalStateException error) {

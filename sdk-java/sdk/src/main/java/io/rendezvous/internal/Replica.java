@@ -31,7 +31,7 @@ public final class Replica {
 
     private final Model model;
     private final ServeOptions options;
-    private final Traces traces;
+    private final OpenTelemetry given;
     private final String name = Ids.newReplicaName(hostName());
     private final Counters counters = new Counters();
     private final CountDownLatch closing = new CountDownLatch(1);
@@ -39,6 +39,7 @@ public final class Replica {
     private final ModelThread thread;
     private final ScheduledExecutorService timer = threads("rendezvous-timer", 1);
     private final ScheduledExecutorService upkeep = threads("rendezvous-upkeep", 3);
+    private volatile Telemetry telemetry;
     private volatile GrpcDoor grpc;
     private volatile Connection connection;
     private volatile PostboxReader reader;
@@ -49,12 +50,12 @@ public final class Replica {
      *
      * @param model the author's model, not set up
      * @param options how to serve it
-     * @param telemetry the user's OpenTelemetry, or a no-op
+     * @param given the author's OpenTelemetry; null: the global one, or as the environment says
      */
-    public Replica(Model model, ServeOptions options, OpenTelemetry telemetry) {
+    public Replica(Model model, ServeOptions options, OpenTelemetry given) {
         this.model = model;
         this.options = options;
-        this.traces = new Traces(telemetry);
+        this.given = given;
         this.thread = new ModelThread(options.scoringLimit());
     }
 
@@ -65,6 +66,9 @@ public final class Replica {
      * @throws Exception what the model's setup throws, or the port is taken
      */
     public void start() throws Exception {
+        Telemetry made = Telemetry.open(given, options, name); // before the author's setup, which may ask for it
+        telemetry = made;
+        Traces traces = new Traces(made.telemetry());
         ModelInfo info = setUp();
         ServedModel served = new ServedModel(model, info);
         ParcelScorer.Identity identity =
@@ -115,6 +119,14 @@ public final class Replica {
         thread.stop();
         timer.shutdownNow();
         upkeep.shutdownNow();
+    }
+
+    /** Sends the spans that are not sent yet, for so long at most. */
+    public void closeTelemetry(Duration most) {
+        Telemetry made = telemetry;
+        if (made != null) {
+            made.close(most);
+        }
     }
 
     /**

@@ -24,17 +24,19 @@ import io.rendezvous.v1.Timing;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.function.BooleanSupplier;
-import java.util.function.Consumer;
 
 /** The service {@code Score} for one model. Thread-safe; nothing in it waits. */
 final class ScoreService {
+    static final String SCORE = ScoreGrpc.getScoreMethod().getFullMethodName();
+    static final String SCORE_STREAM = ScoreGrpc.getScoreStreamMethod().getFullMethodName();
+
     private final ParcelScorer scorer;
     private final ModelThread thread;
     private final ServeOptions options;
     private final ModelInfo info;
     private final Traces traces;
     private final ParcelScorer.Identity identity;
+    private volatile int port;
 
     ScoreService(ParcelScorer scorer, ModelThread thread, ServeOptions options, ModelInfo info, Traces traces) {
         this.scorer = scorer;
@@ -81,45 +83,61 @@ final class ScoreService {
     private void score(Inbound inbound, StreamObserver<ScoreReply> observer) {
         ServerCallStreamObserver<ScoreReply> call = (ServerCallStreamObserver<ScoreReply>) observer;
         call.setOnCancelHandler(() -> {}); // else an answer that nobody waits for would throw
-        Consumer<RendezvousException> onError = error -> call.onError(GrpcErrors.toStatus(error));
-        Consumer<ScoreReply> onReply = reply -> {
-            call.onNext(reply);
-            call.onCompleted();
-        };
-        begin(inbound, Context.current().getDeadline(), call::isCancelled, onReply, onError);
+        begin(inbound, SCORE, Context.current().getDeadline(), new Caller() {
+            @Override
+            public boolean isCancelled() {
+                return call.isCancelled();
+            }
+
+            @Override
+            public void take(ScoreReply reply) {
+                call.onNext(reply);
+                call.onCompleted();
+            }
+
+            @Override
+            public void refuse(RendezvousException error, ScoreReply reply) {
+                call.onError(GrpcErrors.toStatus(error));
+            }
+        });
     }
 
     private StreamObserver<Inbound> scoreStream(StreamObserver<ScoreReply> observer) {
         return new ScoreStreamCall(this, (ServerCallStreamObserver<ScoreReply>) observer);
     }
 
+    /** Whoever waits for the answer to one request; told once, on any thread. */
+    interface Caller {
+        /** Tells whether nobody waits any more. */
+        boolean isCancelled();
+
+        /** Gets the answer. */
+        void take(ScoreReply reply);
+
+        /** Gets what went wrong, and the same as a reply. */
+        void refuse(RendezvousException error, ScoreReply reply);
+    }
+
     /**
      * Checks a request and queues it for the model.
      *
+     * @param method that was called
      * @param deadline the call's; null: none
-     * @param isCancelled whether nobody waits any more
-     * @param onReply gets the answer, on the model's thread
-     * @param onError gets what went wrong, on any thread
+     * @param caller gets the answer
      */
-    void begin(
-            Inbound inbound,
-            Deadline deadline,
-            BooleanSupplier isCancelled,
-            Consumer<ScoreReply> onReply,
-            Consumer<RendezvousException> onError) {
+    void begin(Inbound inbound, String method, Deadline deadline, Caller caller) {
+        Call call = new Call(inbound.request(), method, caller);
         try {
-            Frame inputs = check(inbound, deadline);
-            thread.offer(new Call(inbound.request(), inputs, isCancelled, onReply, onError));
+            call.inputs = check(inbound, deadline);
+            thread.offer(call);
         } catch (RendezvousException error) {
-            onError.accept(error);
+            call.abandon(error);
         }
     }
 
-    /** A streamed request's error as its reply. */
-    ScoreReply errorReply(ScoreRequest request, RendezvousException error) {
-        return reply(request, TraceHeaders.of(request), error, Clocks.unixUs(), Clocks.unixUs())
-                .setError(error.toProto())
-                .build();
+    /** Tells where the door listens. */
+    void listensAt(int port) {
+        this.port = port;
     }
 
     private Frame check(Inbound inbound, Deadline deadline) {
@@ -163,76 +181,64 @@ final class ScoreService {
         }
     }
 
-    private ScoreReply.Builder reply(
-            ScoreRequest request, TraceHeaders headers, RendezvousException error, long received, long started) {
-        Timing timing = Timing.newBuilder()
-                .setReceivedUnixUs(received)
-                .setStartedUnixUs(started)
-                .setFinishedUnixUs(Clocks.unixUs())
-                .build();
-        ScoreReply.Builder reply = ScoreReply.newBuilder()
-                .setRequestId(request.getRequestId().isEmpty() ? Ids.newId() : request.getRequestId())
-                .setModel(options.name())
-                .setVersion(options.version())
-                .setTiming(timing);
-        if (!headers.traceparent().isEmpty()) {
-            Traces.Scored scored = new Traces.Scored(
-                    identity, reply.getRequestId(), request.getInputs().getRows(), timing, error);
-            reply.setTraceparent(traces.answer(headers.traceparent(), headers.tracestate(), scored));
-        }
-        return reply;
-    }
-
     /** One request on its way through the model's thread. */
     private final class Call implements ModelThread.Work {
         private final ScoreRequest request;
-        private final Frame inputs;
-        private final BooleanSupplier isCancelled;
-        private final Consumer<ScoreReply> onReply;
-        private final Consumer<RendezvousException> onError;
-        private final TraceHeaders headers;
+        private final String requestId;
+        private final Caller caller;
+        private final RequestSpan span;
         private final AtomicBoolean answered = new AtomicBoolean();
         private final long received = Clocks.unixUs();
+        private volatile long started = received;
+        private volatile Frame inputs;
 
-        Call(
-                ScoreRequest request,
-                Frame inputs,
-                BooleanSupplier isCancelled,
-                Consumer<ScoreReply> onReply,
-                Consumer<RendezvousException> onError) {
+        Call(ScoreRequest request, String method, Caller caller) {
             this.request = request;
-            this.inputs = inputs;
-            this.isCancelled = isCancelled;
-            this.onReply = onReply;
-            this.onError = onError;
-            this.headers = TraceHeaders.of(request);
+            this.requestId = request.getRequestId().isEmpty() ? Ids.newId() : request.getRequestId();
+            this.caller = caller;
+            Traces.Call at = new Traces.Call(method, options.grpcHost(), port, TraceHeaders.of(request));
+            this.span = traces.serve(identity, at, request, requestId, received);
         }
 
         @Override
         public void run() {
-            if (isCancelled.getAsBoolean()) {
+            if (caller.isCancelled()) {
+                span.endCancelled(Clocks.unixUs());
                 return; // nobody waits for it any more
             }
-            long started = Clocks.unixUs();
+            started = Clocks.unixUs();
             Frame outputs;
             try {
-                outputs = scorer.scoreRequest(inputs);
+                outputs = scorer.scoreRequest(inputs, span, requestId);
             } catch (RendezvousException error) {
                 abandon(error);
                 return;
             }
             if (answered.compareAndSet(false, true)) {
-                onReply.accept(reply(request, headers, null, received, started)
-                        .setOutputs(outputs.toProto())
-                        .build());
+                ScoreReply reply = finish(null).setOutputs(outputs.toProto()).build();
+                caller.take(reply);
             }
         }
 
         @Override
         public void abandon(RendezvousException error) {
             if (answered.compareAndSet(false, true)) {
-                onError.accept(error);
+                caller.refuse(error, finish(error).setError(error.toProto()).build());
             }
+        }
+
+        private ScoreReply.Builder finish(RendezvousException error) {
+            long finished = Clocks.unixUs();
+            span.end(error, finished);
+            return ScoreReply.newBuilder()
+                    .setRequestId(requestId)
+                    .setModel(options.name())
+                    .setVersion(options.version())
+                    .setTraceparent(span.traceparent())
+                    .setTiming(Timing.newBuilder()
+                            .setReceivedUnixUs(received)
+                            .setStartedUnixUs(started)
+                            .setFinishedUnixUs(finished));
         }
     }
 }

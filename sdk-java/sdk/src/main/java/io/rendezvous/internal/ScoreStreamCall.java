@@ -2,11 +2,11 @@ package io.rendezvous.internal;
 
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
+import io.rendezvous.RendezvousException;
 import io.rendezvous.v1.ScoreReply;
-import io.rendezvous.v1.ScoreRequest;
 
 /** One {@code ScoreStream}: so many requests at a time, each answered once, in any order (P102). */
-final class ScoreStreamCall implements StreamObserver<Inbound> {
+final class ScoreStreamCall implements StreamObserver<Inbound>, ScoreService.Caller {
     private static final int STREAMED_AT_ONCE = 64;
 
     private final ScoreService service;
@@ -29,9 +29,17 @@ final class ScoreStreamCall implements StreamObserver<Inbound> {
         synchronized (this) {
             open++;
         }
-        ScoreRequest request = inbound.request();
-        service.begin(
-                inbound, null, call::isCancelled, this::answer, error -> answer(service.errorReply(request, error)));
+        service.begin(inbound, ScoreService.SCORE_STREAM, null, this);
+    }
+
+    @Override
+    public boolean isCancelled() {
+        return call.isCancelled();
+    }
+
+    @Override
+    public void refuse(RendezvousException error, ScoreReply reply) {
+        take(reply);
     }
 
     @Override
@@ -45,7 +53,8 @@ final class ScoreStreamCall implements StreamObserver<Inbound> {
         completeIfDone();
     }
 
-    private synchronized void answer(ScoreReply reply) {
+    @Override
+    public synchronized void take(ScoreReply reply) {
         open--;
         owed++;
         call.onNext(reply);

@@ -24,6 +24,11 @@ public interface ScoringGuard {
      */
     <T> T call(Callable<T> code) throws Exception;
 
+    /** Tells whether this thread was given up, and its work answered from outside. */
+    default boolean isLeftBehind() {
+        return false;
+    }
+
     /** The author's code took longer than its limit. */
     final class LimitExceeded extends Exception {
         private static final long serialVersionUID = 1L;

@@ -2,24 +2,31 @@ package io.rendezvous.internal;
 
 import io.opentelemetry.api.OpenTelemetry;
 import io.opentelemetry.api.trace.Span;
+import io.opentelemetry.api.trace.SpanBuilder;
 import io.opentelemetry.api.trace.SpanContext;
 import io.opentelemetry.api.trace.SpanKind;
-import io.opentelemetry.api.trace.StatusCode;
 import io.opentelemetry.api.trace.Tracer;
+import io.opentelemetry.api.trace.TracerProvider;
 import io.opentelemetry.api.trace.propagation.W3CTraceContextPropagator;
 import io.opentelemetry.context.Context;
+import io.opentelemetry.context.ContextKey;
 import io.opentelemetry.context.propagation.TextMapGetter;
-import io.rendezvous.RendezvousException;
-import io.rendezvous.v1.Timing;
+import io.rendezvous.v1.Diagnostics;
+import io.rendezvous.v1.ParcelItem;
+import io.rendezvous.v1.ScoreRequest;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
 /**
- * Continues the traces of requests (P75, P76): a span for each, where the user configured an OpenTelemetry SDK;
- * else the request's own context is handed back. Thread-safe.
+ * Continues the traces of requests (P75, P76): a span for each that is sampled, where OpenTelemetry is set up; else the
+ * request's own context is handed back. Thread-safe.
  */
 public final class Traces {
+    /** In the context that a span is started in: the request asked for a trace, whatever the sampling says. */
+    public static final ContextKey<Boolean> FORCED = ContextKey.named("rendezvous-force-trace");
+
+    private static final String SCOPE = "io.rendezvous";
     private static final String IDS = "-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}";
     private static final Pattern TRACEPARENT = Pattern.compile("00" + IDS + "|(?!00|ff)[0-9a-f]{2}" + IDS + "(?:-.*)?");
     private static final TextMapGetter<Map<String, String>> GETTER = new TextMapGetter<>() {
@@ -30,14 +37,26 @@ public final class Traces {
     };
 
     private final Tracer tracer;
+    private final boolean isOff;
 
     /**
      * Traces with an SDK.
      *
-     * @param telemetry the user's; a no-op one makes no spans
+     * @param telemetry the SDK; a no-op one makes no spans
      */
     public Traces(OpenTelemetry telemetry) {
-        this.tracer = telemetry.getTracer("io.rendezvous", Origin.VERSION);
+        this.isOff = isOff(telemetry);
+        this.tracer = tracerOf(telemetry);
+    }
+
+    /** Tells whether nobody set up tracing. */
+    static boolean isOff(OpenTelemetry telemetry) {
+        return telemetry.getTracerProvider() == TracerProvider.noop();
+    }
+
+    /** Returns the tracer of this SDK. */
+    public static Tracer tracerOf(OpenTelemetry telemetry) {
+        return telemetry.getTracer(SCOPE, Origin.VERSION);
     }
 
     /** Tells whether text is a W3C traceparent. */
@@ -45,55 +64,101 @@ public final class Traces {
         return TRACEPARENT.matcher(traceparent).matches();
     }
 
-    /**
-     * One request that was scored, as its span tells it.
-     *
-     * @param identity who scored
-     * @param requestId the request
-     * @param rows its rows
-     * @param timing when it was scored
-     * @param error why it was not; null if it was
-     */
-    public record Scored(
-            ParcelScorer.Identity identity, String requestId, long rows, Timing timing, RendezvousException error) {}
-
-    /**
-     * Makes the span of a request that was scored.
-     *
-     * @param traceparent the request's
-     * @param tracestate the request's
-     * @param scored what the span tells
-     * @return the traceparent to answer; empty if the request's is malformed
-     */
-    public String answer(String traceparent, String tracestate, Scored scored) {
-        if (!isValid(traceparent)) {
-            return "";
-        }
-        Map<String, String> carrier = Map.of("traceparent", traceparent, "tracestate", tracestate);
-        Context parent = W3CTraceContextPropagator.getInstance().extract(Context.root(), carrier, GETTER);
-        Span span = span(parent, scored);
-        if (scored.error != null) {
-            span.setStatus(StatusCode.ERROR, scored.error.getMessage());
-        }
-        span.end(scored.timing.getFinishedUnixUs(), TimeUnit.MICROSECONDS);
-        SpanContext context = span.getSpanContext();
-        if (!context.isValid() || context.equals(Span.fromContext(parent).getSpanContext())) {
-            return traceparent;
-        }
+    /** Writes a context as a W3C traceparent. */
+    public static String traceparent(SpanContext context) {
         return "00-" + context.getTraceId() + "-" + context.getSpanId() + "-"
                 + context.getTraceFlags().asHex();
     }
 
-    private Span span(Context parent, Scored scored) {
-        return tracer.spanBuilder("score " + scored.identity.name())
+    /**
+     * Starts the span of a parcel's item.
+     *
+     * @param identity who scores
+     * @param delivery the parcel's
+     * @param item the item; malformed context is none
+     * @param startedUnixUs when scoring began
+     * @return its span, to be ended
+     */
+    RequestSpan consume(ParcelScorer.Identity identity, Delivery delivery, ParcelItem item, long startedUnixUs) {
+        String traceparent = item.getTraceparent();
+        if (traceparent.isEmpty() || !isValid(traceparent)) {
+            return RequestSpan.none("");
+        }
+        if (isOff) {
+            return RequestSpan.none(traceparent);
+        }
+        Context parent = parent(traceparent, item.getTracestate(), item.getDiagnostics());
+        SpanBuilder span = builder("score " + identity.name(), SpanKind.CONSUMER, parent, startedUnixUs)
+                .setAttribute("messaging.system", "nats")
+                .setAttribute("messaging.operation.name", "score")
+                .setAttribute("messaging.operation.type", "process")
+                .setAttribute("messaging.destination.template", Names.INPUT_TEMPLATE)
+                .setAttribute("messaging.destination.name", Names.inputSubject(identity.endpoint()))
+                .setAttribute("messaging.consumer.group.name", Names.consumerName(identity.name(), identity.version()))
+                .setAttribute("rendezvous.parcel_id", delivery.parcel().getParcelId())
+                .setAttribute("rendezvous.delivery", (long) delivery.number());
+        return RequestSpan.of(parent, start(span, identity, item.getRequestId(), item.getRows()), traceparent, false);
+    }
+
+    /**
+     * Starts the span of a call at the model's own door; one without a context begins a trace.
+     *
+     * @param identity who scores
+     * @param call which method, where, and with which context
+     * @param request the request
+     * @param requestId its id, or the one made for it
+     * @param receivedUnixUs when it came
+     * @return its span, to be ended
+     */
+    RequestSpan serve(
+            ParcelScorer.Identity identity, Call call, ScoreRequest request, String requestId, long receivedUnixUs) {
+        String traceparent =
+                isValid(call.headers().traceparent()) ? call.headers().traceparent() : "";
+        if (isOff) {
+            return RequestSpan.none(traceparent);
+        }
+        Context parent = parent(traceparent, call.headers().tracestate(), request.getDiagnostics());
+        SpanBuilder span = builder(call.method(), SpanKind.SERVER, parent, receivedUnixUs)
+                .setAttribute("rpc.system.name", "grpc")
+                .setAttribute("rpc.method", call.method())
+                .setAttribute("server.address", call.host())
+                .setAttribute("server.port", (long) call.port());
+        long rows = request.getInputs().getRows();
+        return RequestSpan.of(parent, start(span, identity, requestId, rows), traceparent, true);
+    }
+
+    /**
+     * A call at the model's own door.
+     *
+     * @param method full name, as {@code rendezvous.v1.Score/Score}
+     * @param host where the door listens
+     * @param port where the door listens
+     * @param headers the caller's context
+     */
+    record Call(String method, String host, int port, TraceHeaders headers) {}
+
+    private static Context parent(String traceparent, String tracestate, Diagnostics diagnostics) {
+        Context parent = Context.root();
+        if (!traceparent.isEmpty()) {
+            Map<String, String> carrier = Map.of("traceparent", traceparent, "tracestate", tracestate);
+            parent = W3CTraceContextPropagator.getInstance().extract(parent, carrier, GETTER);
+        }
+        return diagnostics.getForceTrace() ? parent.with(FORCED, true) : parent;
+    }
+
+    private SpanBuilder builder(String name, SpanKind kind, Context parent, long startedUnixUs) {
+        return tracer.spanBuilder(name)
                 .setParent(parent)
-                .setSpanKind(SpanKind.CONSUMER)
-                .setStartTimestamp(scored.timing.getStartedUnixUs(), TimeUnit.MICROSECONDS)
-                .setAttribute("rendezvous.endpoint", scored.identity.endpoint())
-                .setAttribute("rendezvous.model", scored.identity.name())
-                .setAttribute("rendezvous.version", scored.identity.version())
-                .setAttribute("rendezvous.request_id", scored.requestId)
-                .setAttribute("rendezvous.rows", scored.rows)
+                .setSpanKind(kind)
+                .setStartTimestamp(startedUnixUs, TimeUnit.MICROSECONDS);
+    }
+
+    private static Span start(SpanBuilder span, ParcelScorer.Identity identity, String requestId, long rows) {
+        return span.setAttribute("rendezvous.endpoint", identity.endpoint())
+                .setAttribute("rendezvous.model", identity.name())
+                .setAttribute("rendezvous.version", identity.version())
+                .setAttribute("rendezvous.request_id", requestId)
+                .setAttribute("rendezvous.rows", rows)
                 .startSpan();
     }
 }

@@ -1,0 +1,2 @@
+/** How log lines look: formatters for {@code java.util.logging}. */
+package io.rendezvous.logging;

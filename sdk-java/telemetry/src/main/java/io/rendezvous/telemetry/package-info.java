@@ -1,0 +1,2 @@
+/** Traces of served models by OTLP: {@link io.rendezvous.telemetry.OtlpTraceExport}. */
+package io.rendezvous.telemetry;
