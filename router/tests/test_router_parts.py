@@ -69,18 +69,19 @@ async def test_repeats_are_bounded_in_time_and_number() -> None:
 
 
 def test_late_scores_are_counted_once_and_forgotten() -> None:
-    """A silent model's late score counts all requests of the parcel, once; after a while the parcel is unknown."""
+    """A silent model's late score counts all requests of the parcel, once; what has not come after a while is lost."""
     book = LateBook()
     parcel: Any = SimpleNamespace(
         parcel_id="p",
         request_ids=["a", "b"],
         scores={"fast": None},
-        endpoint=SimpleNamespace(roles={"fast": 1, "slow": 2}),
+        endpoint=SimpleNamespace(name="credit", roles={"fast": 1, "slow": 2, "gone": 3}),
     )
     book.enter(parcel, 0.0)
-    assert [book.take("p", "slow"), book.take("p", "slow"), book.take("p", "fast")] == [2, 0, 0]
+    taken = [book.take("p", "slow"), book.take("p", "slow"), book.take("p", "fast")]
+    assert [late.requests for late in taken if late] == [2, 0, 0]
     assert book.take("q", "slow") is None
-    book.expire(KEEP_S + 1)
+    assert [(lost.model, lost.requests) for lost in book.expire(KEEP_S + 1)] == [("gone", 2)]
     assert book.take("p", "slow") is None
 
 

@@ -48,6 +48,10 @@ def reply_to(request: Request, mailbox: Mailbox, decision: CoreDecision) -> Scor
         ),
         decision=decision_message(request, mailbox, decision, with_arrivals=explain),
     )
+    if request.trace is not None:
+        reply.traceparent = request.trace.reply_traceparent
+    elif request.traceparent:
+        reply.traceparent = request.traceparent
     if explain:
         reply.scores.extend(_scores_of(mailbox, request))
     return reply

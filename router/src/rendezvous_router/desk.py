@@ -6,6 +6,7 @@ Everything here runs in callbacks of one event loop; nothing awaits.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,10 @@ from rendezvous_router.pacing import NEVER, Pacer
 from rendezvous_router.parcels import OpenParcel, Request, seal_parcel
 from rendezvous_router.postbox import Postbox
 from rendezvous_router.scores import TakenScore
-from rendezvous_router.tally import EndpointTally, ModelTally
+from rendezvous_router.tally import ANSWERED, NO_ANSWER, UNAVAILABLE, EndpointTally
+from rendezvous_router.telemetry.spans import SpanBook
+
+_log = logging.getLogger(__name__)
 
 SEAL_BYTES = MAX_PARCEL_BYTES // 2
 """Waiting bytes at which a parcel is full; one request may be up to the limit by itself."""
@@ -44,6 +48,8 @@ class DeskRoom:
     """Takes parcels."""
     ledger: Ledger
     """Takes decisions."""
+    spans: SpanBook | None
+    """Draws sampled requests; None: nothing is traced."""
     parcels: dict[str, OpenParcel] = field(default_factory=dict)
     """Open parcels by id."""
 
@@ -91,9 +97,11 @@ class Desk:
         now = taken.arrived_at
         model = taken.message.model
         tally = self.tally.model(model)
-        tally.times_ms.append((now - parcel.sealed_at) * 1e3)
+        timing = taken.message.timing
+        tally.time(now - parcel.sealed_at, (timing.finished_unix_us - timing.started_unix_us) / 1e6)
         for request, score in zip(parcel.requests, taken.scores, strict=True):
-            _count(tally, score.error.code if score.error else None, is_late=now > request.deadline_at)
+            tally.count(score.error.code if score.error else None)
+            tally.late += now > request.deadline_at
             mailbox = request.mailbox
             assert mailbox is not None, "a request comes with its mailbox"
             decision = mailbox.deliver(score, now)
@@ -149,6 +157,7 @@ class Desk:
             request.mailbox is not None and request.mailbox.decision is not None for request in requests
         )
         self._pacer.seal(now)
+        self.tally.seal(len(requests), parcel.rows, len(payload))
         self._room.parcels[parcel.parcel_id] = parcel
         acknowledged = self._room.postbox.send(input_subject(endpoint.name), payload, parcel.parcel_id)
         acknowledged.add_done_callback(partial(self._take_ack, parcel))
@@ -159,7 +168,8 @@ class Desk:
             for request in parcel.requests:
                 self._refuse_unkept(request, str(error))
             return
-        parcel.is_kept = True
+        parcel.is_kept, parcel.kept_at = True, monotonic()
+        self.tally.publish_s.fresh.append(parcel.kept_at - parcel.sealed_at)
         for request in parcel.requests:
             if request.reply is not None:
                 self._settle(request, request.reply)
@@ -171,10 +181,9 @@ class Desk:
             request.reply = reply_to(request, mailbox, decision)
         except RendezvousError as error:
             request.reply = error
-        rules = self.tally.rules
-        rules[decision.rule] = rules.get(decision.rule, 0) + 1
-        if decision.models:
-            self.tally.model(decision.models[0]).won += 1
+        took_s = decision.decided_at - request.accepted_at
+        share = took_s / (request.deadline_at - request.accepted_at)
+        self.tally.decide(decision.rule, decision.models[0] if decision.models else "", took_s, share)
         parcel = request.parcel
         if parcel is None:
             return  # decided before it was sealed (its deadline was very short): it ends unkept
@@ -187,7 +196,6 @@ class Desk:
     def _refuse_unkept(self, request: Request, reason: str) -> None:
         if request.answer.done():
             return
-        self.tally.unavailable += 1
         error = UnavailableError(
             f"endpoint {request.endpoint.name}: {reason}; it may have been kept all the same: "
             "retry with the same request id",
@@ -207,21 +215,28 @@ class Desk:
                 record_of, request, mailbox, mailbox.decision, reply, self._room.postbox.router
             )
             self._room.ledger.enter(request.endpoint.name, make_record)  # type: ignore[arg-type] # partial of record_of
+        request.outcome, request.ended_at = reply, monotonic()
+        took_s = request.ended_at - request.accepted_at
         if isinstance(reply, RendezvousError):
-            self.tally.no_answer += reply.code == ErrorCode.NO_ANSWER
+            how = UNAVAILABLE if reply.code == ErrorCode.UNAVAILABLE else NO_ANSWER
+            self.tally.end(request.method, how, reply, took_s)
+            _log.warning("not answered: %s", reply.message, extra=_fields(request, reply))
             request.answer.set_exception(reply)
         else:
-            self.tally.answered += 1
+            self.tally.end(request.method, ANSWERED, None, took_s)
             request.answer.set_result(reply)
+        if request.trace is not None and request.parcel is None and self._room.spans is not None:
+            self._room.spans.draw_unsealed(request)
 
 
-def _count(tally: ModelTally, error_code: int | None, *, is_late: bool) -> None:
-    if error_code is None:
-        tally.scored += 1
-    elif error_code == ErrorCode.EXPIRED:
-        tally.expired += 1
-    elif error_code == ErrorCode.INVALID_OUTPUT:
-        tally.invalid += 1
-    else:
-        tally.failed += 1
-    tally.late += is_late
+def _fields(request: Request, error: RendezvousError) -> dict[str, str]:
+    fields = {
+        "endpoint": request.endpoint.name,
+        "request_id": request.request_id,
+        "error_code": error.code.name,
+    }
+    if request.trace is not None:
+        fields["trace_id"] = f"{request.trace.trace_id:032x}"
+    if request.parcel is not None:
+        fields["parcel_id"] = request.parcel.parcel_id
+    return fields

@@ -19,10 +19,12 @@ from rendezvous_proto.v1 import ScoreReply
 from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 
-from rendezvous_router.app import Router
+from rendezvous_router.app import METHOD, Router
 
 SERVICE = "rendezvous.v1.Score"
 """Full name of the service."""
+STREAM_METHOD = "rendezvous.v1.Score/ScoreStream"
+"""Its method for many requests."""
 STREAM_WINDOW = 1024
 """Requests of one stream that may be in flight; then the door reads no further, and HTTP/2 holds the client back."""
 KEEPALIVE_MIN_MS = 10_000
@@ -105,7 +107,7 @@ class Door:
 
     async def _score(self, raw: bytes, context: Context) -> bytes:
         try:
-            answer = self._submit(raw, context)
+            answer = self._submit(raw, context, METHOD)
             reply = await asyncio.shield(answer)
         except RendezvousError as error:
             await _abort(context, error)
@@ -122,7 +124,7 @@ class Door:
             self._streams.discard(stream.draining)
             stream.cancel()
 
-    def _submit(self, raw: bytes, context: Context) -> "asyncio.Future[ScoreReply]":
+    def _submit(self, raw: bytes, context: Context, method: str) -> "asyncio.Future[ScoreReply]":
         traceparent = tracestate = ""
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":
@@ -131,6 +133,10 @@ class Door:
                 tracestate = str(value)
         try:
             request, content = parse_score_request(raw), hash(raw)
+        except RendezvousError as error:
+            self._router.refuse_unread(error, method=method, traceparent=traceparent, tracestate=tracestate)
+            raise
+        try:
             if request.traceparent:  # its own, in a stream; a retry may carry another one
                 traceparent, tracestate = request.traceparent, request.tracestate
                 request.ClearField("traceparent")
@@ -143,6 +149,7 @@ class Door:
                 remaining_s=context.time_remaining(),
                 traceparent=traceparent,
                 tracestate=tracestate,
+                method=method,
             )
         except RendezvousError:
             raise
@@ -185,7 +192,7 @@ class _Stream:
                 await self._room.acquire()
                 self._open += 1
                 try:
-                    answer = self._door._submit(raw, self._context)  # noqa: SLF001 # the stream is a part of the door
+                    answer = self._door._submit(raw, self._context, STREAM_METHOD)  # noqa: SLF001 # the stream is a part of the door
                 except RendezvousError as error:
                     self._put(_error_reply(request_id_of(raw), error))
                     continue

@@ -1,19 +1,40 @@
-"""Scores that come after their requests were answered: counted against the model, at small cost in memory."""
+"""Scores that come after their requests were answered: told from strays, at small cost in memory."""
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rendezvous_router.parcels import OpenParcel
+from rendezvous_router.telemetry.spans import WaitedFor
 
 KEEP_S = 60.0
-"""How long a closed parcel's silent models are remembered."""
+"""How long a closed parcel's silent models are remembered; a score that has not come by then is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Scores of one model for one closed parcel: come too late, or lost."""
+
+    endpoint: str
+    """The endpoint."""
+    model: str
+    """The model."""
+    requests: int
+    """Number of the parcel's requests."""
+    traced: Sequence[WaitedFor]
+    """Those that are sampled."""
 
 
 @dataclass(slots=True)
 class _ClosedParcel:
+    endpoint: str
     requests: int
+    traced: Sequence[WaitedFor]
     silent: set[str]
     expires_at: float
+
+    def missing(self, model: str) -> Missing:
+        return Missing(self.endpoint, model, self.requests, self.traced)
 
 
 class LateBook:
@@ -22,25 +43,28 @@ class LateBook:
     def __init__(self) -> None:
         self._parcels: OrderedDict[str, _ClosedParcel] = OrderedDict()
 
-    def enter(self, parcel: OpenParcel, now: float) -> None:
-        """Remembers *parcel*'s silent models."""
-        silent = parcel.endpoint.roles.keys() - parcel.scores.keys()
-        self._parcels[parcel.parcel_id] = _ClosedParcel(len(parcel.request_ids), set(silent), now + KEEP_S)
+    def enter(self, parcel: OpenParcel, now: float, traced: Sequence[WaitedFor] = ()) -> None:
+        """Remembers *parcel*'s silent models, and its sampled requests."""
+        silent = set(parcel.endpoint.roles.keys() - parcel.scores.keys())
+        self._parcels[parcel.parcel_id] = _ClosedParcel(
+            parcel.endpoint.name, len(parcel.request_ids), traced, silent, now + KEEP_S
+        )
 
-    def take(self, parcel_id: str, model: str) -> int | None:
-        """Returns how many requests *model* answered too late; 0: it had answered before; None: unknown parcel."""
+    def take(self, parcel_id: str, model: str) -> Missing | None:
+        """Returns what *model* answered too late, for no requests if it had answered before; None: unknown parcel."""
         parcel = self._parcels.get(parcel_id)
         if parcel is None:
             return None
         if model not in parcel.silent:
-            return 0
+            return Missing(parcel.endpoint, model, 0, ())
         parcel.silent.discard(model)
-        return parcel.requests
+        return parcel.missing(model)
 
-    def expire(self, now: float) -> None:
-        """Forgets parcels that were closed long ago."""
+    def expire(self, now: float) -> Iterator[Missing]:
+        """Forgets parcels that were closed long ago, and yields what is lost with them."""
         while self._parcels:
             parcel_id, parcel = next(iter(self._parcels.items()))
             if parcel.expires_at > now:
                 return
             del self._parcels[parcel_id]
+            yield from (parcel.missing(model) for model in parcel.silent)

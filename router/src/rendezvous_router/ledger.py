@@ -39,6 +39,11 @@ class Ledger:
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
 
+    @property
+    def waiting(self) -> int:
+        """Batches that JetStream has not acknowledged yet."""
+        return len(self._batches)
+
     def start(self) -> None:
         """Starts writing in the background."""
         self._task = asyncio.create_task(self._run(), name="ledger")

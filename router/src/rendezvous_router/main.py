@@ -1,14 +1,15 @@
 """The command `rendezvous-router`: one router, or several workers on one port."""
 
-import logging
 import sys
 from typing import Annotated
 
 import typer
+from rendezvous_proto.errors import RendezvousError
+from rendezvous_sdk.logs import configure_logs
 
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.worker import run_worker
-from rendezvous_router.workers import PortTakenError, run_workers
+from rendezvous_router.workers import run_workers
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 _DEFAULTS = RouterOptions()
@@ -21,6 +22,13 @@ def run(
     grpc_port: Annotated[
         int, typer.Option(envvar="RENDEZVOUS_GRPC_PORT", help="Port of the gRPC front door; 0: a free one.")
     ] = _DEFAULTS.grpc_port,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="RENDEZVOUS_METRICS_PORT",
+            help="Port of /metrics, /healthz and /readyz; 0: a free one. Default: 8002, or a free one.",
+        ),
+    ] = _DEFAULTS.metrics_port,
     workers: Annotated[
         int, typer.Option(envvar="RENDEZVOUS_WORKERS", help="Processes that share the port.")
     ] = _DEFAULTS.workers,
@@ -32,19 +40,18 @@ def run(
         float, typer.Option(envvar="RENDEZVOUS_DRAIN_S", help="Longest wait for answers on SIGTERM, seconds.")
     ] = _DEFAULTS.drain_s,
     log_level: Annotated[
-        str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL", help="debug, info, warning, error.")
-    ] = "info",
+        str | None, typer.Option(help="debug, info, warning, error; default: RENDEZVOUS_LOG_LEVEL, else info.")
+    ] = None,
     worker_of: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Runs the router until SIGTERM, which drains it: accepted requests are answered, new ones refused."""
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
     try:
+        configure_logs(log_level)
         options = RouterOptions(
             nats_url=nats,
             host=host,
             grpc_port=grpc_port,
+            metrics_port=metrics_port,
             workers=workers,
             max_in_flight=max_in_flight,
             drain_s=drain_s,
@@ -55,7 +62,7 @@ def run(
             sys.exit(run_workers(options))
         else:
             run_worker(options)
-    except (ValueError, PortTakenError, RuntimeError) as error:
+    except (ValueError, RendezvousError, RuntimeError) as error:
         typer.echo(f"rendezvous-router: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -17,6 +17,9 @@ class RouterOptions:
     """Address to listen on."""
     grpc_port: int = 8001
     """Port of the gRPC front door; 0 takes a free one."""
+    metrics_port: int | None = None
+    """Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one, None 8002 or, if that is taken, a free one. Of
+    several workers the first has it, the second the next one, and so on."""
     workers: int = 1
     """Worker processes that share the port."""
     max_in_flight: int = 4096
@@ -37,6 +40,7 @@ class RouterOptions:
         """Checks the ranges."""
         for name, low, high in (
             ("grpc_port", 0, 65535),
+            ("metrics_port", 0, 65535),
             ("workers", 1, 64),
             ("max_in_flight", 1, 1_000_000),
             ("max_message_bytes", 1 << 16, 1 << 30),
@@ -46,5 +50,5 @@ class RouterOptions:
             ("drain_s", 0, 600),
         ):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ValueError(f"{name} = {value}: must lie between {low} and {high}")

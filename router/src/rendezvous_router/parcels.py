@@ -21,6 +21,7 @@ from rendezvous_proto.v1 import (
 from rendezvous_router.checker import AcceptedFrame
 from rendezvous_router.clock import Wake
 from rendezvous_router.endpoint import Endpoint
+from rendezvous_router.telemetry.tracing import RequestTrace
 
 _PROVENANCE = Provenance(component="rendezvous-router", version="0.1.0")
 
@@ -47,10 +48,14 @@ class Request:
     """Moment by which it is answered, seconds of the monotonic clock."""
     answer: "Future[ScoreReply]"
     """Its answer or error; set exactly once."""
+    method: str = ""
+    """Through which method it came."""
     traceparent: str = ""
     """W3C trace context of the client, or empty."""
     tracestate: str = ""
     """The same, vendors' part."""
+    trace: RequestTrace | None = None
+    """The ids of its spans, if it is sampled."""
     mailbox: Mailbox | None = None
     """Its mailbox."""
     reply: ScoreReply | RendezvousError | None = None
@@ -61,6 +66,10 @@ class Request:
     """Its first row in the parcel."""
     wake: Wake | None = None
     """Its next planned wake."""
+    outcome: ScoreReply | RendezvousError | None = None
+    """What it was answered."""
+    ended_at: float = 0.0
+    """Moment of that, seconds of the monotonic clock."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +96,8 @@ class OpenParcel:
     """Requests without a decision."""
     is_kept: bool = False
     """Whether JetStream has acknowledged it."""
+    kept_at: float = 0.0
+    """Moment of that, seconds of the monotonic clock."""
     scores: dict[str, Any] = field(default_factory=dict)
     """The scores taken, by model (`scores.TakenScore`)."""
 
@@ -139,7 +150,9 @@ def _item(request: Request, now: float, sealed_unix_us: int) -> ParcelItem:
         budget_us=budget_us,
         provenance=[*message.provenance, _PROVENANCE],
     )
-    if request.traceparent:
+    if request.trace is not None:
+        item.traceparent, item.tracestate = request.trace.item_traceparent, request.trace.tracestate
+    elif request.traceparent:
         item.traceparent, item.tracestate = request.traceparent, request.tracestate
     if message.context:
         item.context.update(message.context)

@@ -7,7 +7,7 @@ models:
     run: rendezvous-model serve models:boosted --endpoint credit --name boosted
     replicas: 2                       # processes
     env: {OMP_NUM_THREADS: "1"}
-ports: {grpc: 8001, nats: 4222}
+ports: {grpc: 8001, nats: 4222, metrics: 8002}
 router: {workers: 1}
 durability: flushed                   # or: relaxed
 archive: archive                      # default: .rendezvous/archive
@@ -68,6 +68,9 @@ class Ports(Struct, frozen=True):
 
     grpc: Annotated[int, Meta(description="Port of the gRPC front door; 0: a free one.")] = 8001
     nats: Annotated[int | None, Meta(description="Port of nats-server; default: 4222, or a free one.")] = None
+    metrics: Annotated[
+        int | None, Meta(description="Port of /metrics, /healthz and /readyz; default: 8002, or a free one.")
+    ] = None
 
 
 class RouterRun(Struct, frozen=True):
@@ -170,7 +173,11 @@ def _in_file(path: Path, error: SpecError) -> str:
 
 
 def _check(project: Project, problems: Problems) -> None:
-    for name, port in (("grpc", project.ports.grpc), ("nats", project.ports.nats or 0)):
+    for name, port in (
+        ("grpc", project.ports.grpc),
+        ("nats", project.ports.nats or 0),
+        ("metrics", project.ports.metrics or 0),
+    ):
         if not 0 <= port <= _LARGEST_PORT:
             problems.add(f"ports.{name}", f"{port}: must lie between 0 and {_LARGEST_PORT}")
     if project.router.workers < 1:

@@ -170,6 +170,8 @@ class RunningProject:
             raise StartError(f"port {port} (ports.grpc) is in use by another process: choose another, or 0")
         command = find_command(["rendezvous-router"])
         options = ["--nats", self.nats_url, "--grpc-port", str(port)]
+        if self.project.ports.metrics is not None:
+            options += ["--metrics-port", str(self.project.ports.metrics)]
         workers = ["--workers", str(self.project.router.workers)]
         self._say("router")
         await self._supervisor.start(Child(name="router", command=[*command, *options, *workers]))

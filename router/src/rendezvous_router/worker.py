@@ -8,11 +8,14 @@ import signal
 import sys
 
 import uvloop
+from rendezvous_sdk.logs import add_log_fields
 from rendezvous_sdk.tasks import end_tasks
 
-from rendezvous_router.app import Router
+from rendezvous_router.app import Router, new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
+from rendezvous_router.telemetry.outlook import Outlook, router_resource
+from rendezvous_router.telemetry.tracing import Tracing
 
 HEALTH_S = 0.25
 """How often the health service learns whether the postbox is connected."""
@@ -33,17 +36,25 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _ask_to_stop, stop, number)
-    starting = asyncio.create_task(Router.start(options))
+    router_id = new_router_id()
+    resource = router_resource(router_id)
+    tracing = Tracing.from_environment(resource)
+    starting = asyncio.create_task(Router.start(options, router_id, tracing))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         return
     router = await starting
+    add_log_fields(router=router_id)
+    outlook = Outlook(router, resource)
+    metrics_port = await outlook.open(options.host, options.metrics_port)
     door = Door(router, reuse_port=reuse_port)
-    port = await door.open()
-    router.grpc_address = f"{options.host}:{port}"
-    print(f"ready: router {router.router_id}, grpc {router.grpc_address}", flush=True)
+    router.serve_at(f"{options.host}:{await door.open()}")
+    print(
+        f"ready: router {router_id}, grpc {router.grpc_address}, metrics http://{options.host}:{metrics_port}/metrics",
+        flush=True,
+    )
     _tame_garbage_collector()
     health = asyncio.create_task(_report_health(router, door))
     parent = asyncio.create_task(_follow_parent(stop)) if reuse_port else None
@@ -53,6 +64,9 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     closing = asyncio.create_task(door.close(options.drain_s))
     await router.drain()
     await closing
+    await outlook.close()
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
     print(f"stopped: router {router.router_id}", flush=True)
 
 

@@ -34,7 +34,7 @@ def run_workers(options: RouterOptions) -> int:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        children = [_start(options, port) for _ in range(options.workers)]
+        children = [_start(options, port, number) for number in range(options.workers)]
         while not stop.wait(POLL_S):
             for index, child in enumerate(children):
                 if child.poll() is not None:
@@ -44,7 +44,7 @@ def run_workers(options: RouterOptions) -> int:
                         flush=True,
                     )
                     stop.wait(RESTART_PAUSE_S)
-                    children[index] = _start(options, port)
+                    children[index] = _start(options, port, index)
         return _stop(children, options.drain_s + 5.0)
 
 
@@ -66,9 +66,11 @@ def _hold_port(options: RouterOptions) -> socket.socket:
     return held
 
 
-def _start(options: RouterOptions, port: int) -> subprocess.Popen[bytes]:
+def _start(options: RouterOptions, port: int, number: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "rendezvous_router.main", "--nats", options.nats_url]
     command += ["--host", options.host, "--grpc-port", str(port), "--drain-s", str(options.drain_s)]
+    if options.metrics_port is not None:
+        command += ["--metrics-port", str(options.metrics_port and options.metrics_port + number)]
     command += ["--max-in-flight", str(options.max_in_flight), "--worker-of", str(options.workers)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 

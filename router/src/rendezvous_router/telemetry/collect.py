@@ -1,0 +1,102 @@
+"""Reads a router's tallies as points of its metrics."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rendezvous_router.desk import Desk
+from rendezvous_router.ledger import Ledger
+from rendezvous_router.postbox import Postbox
+from rendezvous_router.tally import EndpointTally, ModelTally, error_name
+from rendezvous_router.telemetry.fleet_watch import FleetState
+from rendezvous_router.telemetry.histogram import Histogram
+from rendezvous_router.telemetry.metrics import BY_NAME, Metric
+from rendezvous_router.telemetry.spans import TEMPLATE
+
+
+class Observed(Protocol):
+    """What is read: a router."""
+
+    desks: dict[str, Desk]
+    nowhere: EndpointTally
+    ledger: Ledger
+    postbox: Postbox
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of one metric."""
+
+    labels: tuple[str, ...]
+    """Values of the metric's labels, in their order."""
+    value: float | Histogram
+    """The value."""
+
+
+Points = Mapping[Metric, list[Point]]
+
+
+def collect(router: Observed, fleet: FleetState) -> Points:
+    """Returns every metric that has a value, with its points. Never waits; may be called from any thread."""
+    points: dict[Metric, list[Point]] = defaultdict(list)
+
+    def put(name: str, value: float | Histogram, *labels: str) -> None:
+        points[BY_NAME[name]].append(Point(labels, value))
+
+    put("rendezvous.postbox.connected", int(router.postbox.is_connected))
+    put("rendezvous.decisions.waiting", router.ledger.waiting)
+    put("rendezvous.decisions.dropped", router.ledger.dropped)
+    _put_ended(put, "", router.nowhere)
+    for name, desk in tuple(router.desks.items()):
+        _put_endpoint(put, name, desk)
+        for model, tally in tuple(desk.tally.models.items()):
+            _put_model(put, name, model, tally)
+    _put_fleet(put, router, fleet)
+    return points
+
+
+Put = Callable[..., None]
+
+
+def _put_ended(put: Put, endpoint: str, tally: EndpointTally) -> None:
+    for (how, code), count in tuple(tally.ended.items()):
+        put("rendezvous.requests", count, endpoint, how, code)
+    for (method, status), histogram in tuple(tally.calls_s.items()):
+        put("rpc.server.call.duration", histogram, endpoint, "grpc", method, status)
+
+
+def _put_endpoint(put: Put, name: str, desk: Desk) -> None:
+    tally = desk.tally
+    _put_ended(put, name, tally)
+    put("rendezvous.requests.in_flight", desk.in_flight, name)
+    put("rendezvous.endpoint.revision", desk.endpoint.revision, name)
+    for (rule, model), count in tuple(tally.decisions.items()):
+        put("rendezvous.decisions", count, name, rule, model)
+    put("rendezvous.decision.time", tally.decision_s, name)
+    put("rendezvous.deadline.used_ratio", tally.deadline_used, name)
+    put("messaging.client.operation.duration", tally.publish_s, name, "nats", "publish", TEMPLATE)
+    put("rendezvous.parcel.requests", tally.parcel_requests, name)
+    put("rendezvous.parcel.rows", tally.parcel_rows, name)
+    put("rendezvous.parcel.size", tally.parcel_bytes, name)
+
+
+def _put_model(put: Put, endpoint: str, model: str, tally: ModelTally) -> None:
+    put("rendezvous.scores", tally.scored, endpoint, model, "")
+    for code, count in tuple(tally.errors.items()):
+        put("rendezvous.scores", count, endpoint, model, error_name(code))
+    put("rendezvous.scores.late", tally.late, endpoint, model)
+    put("rendezvous.scores.lost", tally.lost, endpoint, model)
+    put("rendezvous.scores.stray", tally.stray, endpoint, model)
+    put("rendezvous.model.time", tally.time_s, endpoint, model)
+    put("rendezvous.model.scoring.time", tally.scoring_s, endpoint, model)
+
+
+def _put_fleet(put: Put, router: Observed, fleet: FleetState) -> None:
+    for name, desk in tuple(router.desks.items()):
+        for model in desk.endpoint.roles:
+            put("rendezvous.model.replicas", fleet.replicas.get((name, model), 0), name, model)
+        if name in fleet.decoy_lags:
+            put("rendezvous.decoy.lag", fleet.decoy_lags[name], name)
+    for (endpoint, model, version), lag in fleet.lags.items():
+        put("rendezvous.model.lag", lag, endpoint, model, version)

@@ -1,0 +1,98 @@
+"""The page for scrapes and probes: `/metrics`, `/healthz`, `/readyz`, on a port of its own."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from rendezvous_router.telemetry.prometheus import Exposition
+
+USUAL_PORT = 8002
+"""Where scrapes look for the page, as in the field."""
+
+
+class PortTakenError(RuntimeError):
+    """Another process listens on the port."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals to the router, which drains."""
+        yield
+
+
+class Page:
+    """Serves a router's page over HTTP.
+
+    Args:
+        exposition: renders the metrics.
+        why_not_ready: returns why no request can be taken now; empty: it can.
+    """
+
+    def __init__(self, exposition: Exposition, why_not_ready: Callable[[], str]) -> None:
+        self._exposition = exposition
+        self._why_not_ready = why_not_ready
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def open(self, host: str, port: int | None) -> int:
+        """Listens at *port*; None: the usual one or, if that is taken, a free one. Returns it.
+
+        Raises:
+            PortTakenError: the port is taken.
+        """
+        listener = _listen(host, port) if port is not None else _listen_somewhere(host)
+        routes = [Route("/metrics", self._metrics), Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+        config = uvicorn.Config(
+            Starlette(routes=routes), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="page")
+        return int(listener.getsockname()[1])
+
+    async def close(self) -> None:
+        """Stops listening."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+
+    async def _metrics(self, request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        # in a thread: the text of a hundred models takes milliseconds, in which no request would be taken
+        page, content_type = await asyncio.to_thread(self._exposition.render, accept)
+        return Response(page, media_type=content_type)
+
+    async def _healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, _request: Request) -> Response:
+        reason = self._why_not_ready()
+        return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
+
+
+def _listen_somewhere(host: str) -> socket.socket:
+    try:
+        return _listen(host, USUAL_PORT)
+    except PortTakenError:
+        return _listen(host, 0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTakenError(
+            f"port {port} of {host} is taken ({error.strerror}): choose another --metrics-port, or 0 for a free one"
+        ) from error
+    return listener

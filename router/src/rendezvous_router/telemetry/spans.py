@@ -1,0 +1,362 @@
+"""The spans of a sampled request, drawn from what the desk noted, when nothing more can happen to it.
+
+One trace for each request::
+
+    rendezvous.v1.Score/Score          SERVER, the router; the decision is an event and attributes of it
+      publish rv.{endpoint}.input      PRODUCER, from the seal of its parcel to JetStream's acknowledgement
+        score {model}                  CONSUMER, by the model's own OpenTelemetry, or drawn here from the score's timing
+      late {model}                     INTERNAL, from the deadline to a score that came after it
+      lost {model}                     INTERNAL, a score that never came
+
+A parcel joins several traces: the publish span of its first sampled request links to those of the others, and theirs to
+it. Names are of bounded number; ids are attributes. Sources: OpenTelemetry's semantic conventions for RPC and
+messaging, as of version 1.40.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+from rendezvous_proto.errors import RendezvousError
+from rendezvous_proto.postbox import consumer_name, input_subject
+from rendezvous_proto.v1 import ItemScore, ParcelScore
+
+from rendezvous_router.parcels import OpenParcel, Request
+from rendezvous_router.tally import error_name
+from rendezvous_router.telemetry.tracing import RequestTrace, Tracing, context_of_span
+
+Attributes = dict[str, AttributeValue]
+
+TEMPLATE = "rv.{endpoint}.input"
+"""The postbox's subject, as the conventions' `messaging.destination.template`."""
+LINKS = 128
+"""Links of one span at most, as OpenTelemetry limits them."""
+_SCOPE = InstrumentationScope("rendezvous_router")
+_SERVER_FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+"""gRPC statuses that are the server's fault: the conventions mark only these as errors of a server span."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitedFor:
+    """A sampled request whose parcel is closed, as long as scores of it may still come."""
+
+    trace: RequestTrace
+    """Its ids."""
+    request_id: str
+    """Its id."""
+    index: int
+    """Its place in the parcel."""
+    rows: int
+    """Its rows."""
+    sealed_ns: int
+    """When its parcel was sealed, nanoseconds since 1970-01-01 UTC."""
+    deadline_ns: int
+    """When its answer was due, the same."""
+
+
+class SpanBook:
+    """Draws the spans of requests and hands them to *tracing*.
+
+    Args:
+        tracing: takes them.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+        self._host, self._port = "", 0
+        self._resources: dict[tuple[str, str, str, str], Resource] = {}
+
+    def serve_at(self, address: str) -> None:
+        """Says where the front door listens, host and port."""
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+
+    def draw_refused(self, trace: RequestTrace, method: str, endpoint: str, error: RendezvousError, at_ns: int) -> None:
+        """Draws a request that was not accepted, at a moment in nanoseconds since 1970-01-01 UTC."""
+        attributes = self._call(method, error)
+        attributes["rendezvous.endpoint"] = endpoint
+        self._end_server(trace, method, attributes, at_ns, at_ns, (), error)
+
+    def draw_repeat(self, trace: RequestTrace, method: str, endpoint: str, request_id: str, at_ns: int) -> None:
+        """Draws a retry that is served with the answer of the first attempt."""
+        attributes = self._call(method, None)
+        attributes |= {"rendezvous.endpoint": endpoint, "rendezvous.request_id": request_id, "rendezvous.repeat": True}
+        self._end_server(trace, method, attributes, at_ns, at_ns, (), None)
+
+    def draw_unsealed(self, request: Request) -> None:
+        """Draws a request that ended before it got into a parcel."""
+        self._draw_server(request)
+
+    def draw_parcel(self, parcel: OpenParcel) -> None:
+        """Draws every sampled request of a parcel that is to be closed."""
+        traced = [
+            (index, request, request.trace)
+            for index, request in enumerate(parcel.requests)
+            if request.trace is not None
+        ]
+        if not traced:
+            return
+        contexts = [trace.publish for _, _, trace in traced]
+        for index, request, trace in traced:
+            self._draw_server(request)
+            others = contexts[1 : LINKS + 1] if trace.publish is contexts[0] else contexts[:1]
+            self._draw_publish(request, trace, parcel, others)
+            for taken in parcel.scores.values():
+                arrived_ns = _wall_ns(request, taken.arrived_at)
+                waited = _waited_for(index, request, trace, parcel)
+                self._draw_score(waited, taken.message, arrived_ns)
+                if taken.arrived_at > request.deadline_at:
+                    self._draw_late(waited, taken.message, arrived_ns)
+
+    def waited_for(self, parcel: OpenParcel) -> list[WaitedFor]:
+        """Returns what is needed to draw scores of *parcel* that come after it was closed."""
+        return [
+            _waited_for(index, request, request.trace, parcel)
+            for index, request in enumerate(parcel.requests)
+            if request.trace is not None
+        ]
+
+    def draw_late(self, waited: Sequence[WaitedFor], score: ParcelScore, arrived_ns: int) -> None:
+        """Draws a score that came when its parcel was closed already."""
+        for each in waited:
+            if each.index < len(score.items):
+                self._draw_score(each, score, arrived_ns)
+                self._draw_late(each, score, arrived_ns)
+
+    def draw_lost(self, waited: Sequence[WaitedFor], endpoint: str, model: str) -> None:
+        """Draws a score that never came."""
+        for each in waited:
+            trace = each.trace
+            self._end(
+                f"lost {model}",
+                self._tracing.new_span(trace.trace_id),
+                trace.server,
+                SpanKind.INTERNAL,
+                _of_model(endpoint, model, each.request_id),
+                (each.sealed_ns, each.deadline_ns),
+                links=[Link(trace.publish)],
+                status=Status(StatusCode.ERROR, "no score within a minute of the deadline"),
+            )
+
+    def _draw_server(self, request: Request) -> None:
+        trace = request.trace
+        assert trace is not None, "only sampled requests are drawn"
+        error = request.outcome if isinstance(request.outcome, RendezvousError) else None
+        attributes = self._call(request.method, error)
+        attributes |= {
+            "rendezvous.endpoint": request.endpoint.name,
+            "rendezvous.request_id": request.request_id,
+            "rendezvous.rows": request.rows,
+            "rendezvous.spec.revision": request.endpoint.revision,
+        }
+        if request.parcel is not None:
+            attributes["rendezvous.parcel_id"] = request.parcel.parcel_id
+        events = []
+        decision = request.mailbox.decision if request.mailbox is not None else None
+        if decision is not None:
+            decided: Attributes = {
+                "rendezvous.decision.rule": decision.rule,
+                "rendezvous.decision.model": decision.models[0] if decision.models else "",
+                "rendezvous.decision.models": decision.models,
+                "rendezvous.deadline.left_ms": round((request.deadline_at - decision.decided_at) * 1e3, 3),
+                "rendezvous.spec.revision": request.endpoint.revision,
+            }
+            attributes |= decided
+            decided["rendezvous.decision.reason"] = decision.reason
+            events = [Event("rendezvous.decision", decided, timestamp=_wall_ns(request, decision.decided_at))]
+        ended_ns = _wall_ns(request, request.ended_at)
+        self._end_server(trace, request.method, attributes, request.accepted_unix_us * 1000, ended_ns, events, error)
+
+    def _draw_publish(
+        self, request: Request, trace: RequestTrace, parcel: OpenParcel, others: Sequence[SpanContext]
+    ) -> None:
+        endpoint = request.endpoint.name
+        attributes: Attributes = {
+            **_messaging(endpoint, "publish", "send"),
+            "messaging.batch.message_count": len(parcel.request_ids),
+            "rendezvous.parcel_id": parcel.parcel_id,
+            "rendezvous.endpoint": endpoint,
+        }
+        is_kept = parcel.is_kept
+        kept_at = parcel.kept_at if is_kept else request.ended_at
+        self._end(
+            f"publish {TEMPLATE}",
+            trace.publish,
+            trace.server,
+            SpanKind.PRODUCER,
+            attributes,
+            (_wall_ns(request, parcel.sealed_at), _wall_ns(request, max(kept_at, parcel.sealed_at))),
+            links=[Link(context) for context in others],
+            status=Status() if is_kept else Status(StatusCode.ERROR, "JetStream did not acknowledge the parcel"),
+        )
+
+    def _draw_score(self, waited: WaitedFor, score: ParcelScore, arrived_ns: int) -> None:
+        """Draws the span of a model that drew none itself."""
+        item = score.items[waited.index] if waited.index < len(score.items) else ItemScore()
+        context = context_of_span(item.traceparent)
+        if context is not None and context.span_id != waited.trace.publish.span_id:
+            return
+        attributes: Attributes = {
+            **_messaging(score.endpoint, "score", "process"),
+            **_of_model(score.endpoint, score.model, waited.request_id),
+            "messaging.consumer.group.name": consumer_name(score.model, score.version) if score.version else "",
+            "rendezvous.version": score.version,
+            "rendezvous.rows": waited.rows,
+            "rendezvous.delivery": score.delivery,
+        }
+        status = Status()
+        if item.HasField("error"):
+            attributes["error.type"] = error_name(item.error.code)
+            status = Status(StatusCode.ERROR, item.error.message)
+        start_ns, end_ns = _placed(score, waited.sealed_ns, arrived_ns)
+        if start_ns != score.timing.started_unix_us * 1000:
+            attributes["rendezvous.clock"] = "shifted"
+        self._end(
+            f"score {score.model}",
+            self._tracing.new_span(waited.trace.trace_id),
+            waited.trace.publish,
+            SpanKind.CONSUMER,
+            attributes,
+            (start_ns, end_ns),
+            status=status,
+            resource=self._resource_of(score),
+        )
+
+    def _draw_late(self, waited: WaitedFor, score: ParcelScore, arrived_ns: int) -> None:
+        trace = waited.trace
+        item = score.items[waited.index] if waited.index < len(score.items) else ItemScore()
+        context = context_of_span(item.traceparent) or trace.publish
+        attributes = _of_model(score.endpoint, score.model, waited.request_id)
+        attributes["rendezvous.late_ms"] = round((arrived_ns - waited.deadline_ns) / 1e6, 3)
+        self._end(
+            f"late {score.model}",
+            self._tracing.new_span(trace.trace_id),
+            trace.server,
+            SpanKind.INTERNAL,
+            attributes,
+            (min(waited.deadline_ns, arrived_ns), arrived_ns),
+            links=[Link(context)],
+        )
+
+    def _call(self, method: str, error: RendezvousError | None) -> Attributes:
+        attributes: Attributes = {
+            "rpc.system.name": "grpc",
+            "rpc.method": method,
+            "rpc.response.status_code": error.facts.grpc_status if error is not None else "OK",
+            "server.address": self._host,
+            "server.port": self._port,
+        }
+        if error is not None:
+            attributes["error.type"] = error.code.name
+        return attributes
+
+    def _end_server(
+        self,
+        trace: RequestTrace,
+        method: str,
+        attributes: Attributes,
+        start_ns: int,
+        end_ns: int,
+        events: Sequence[Event],
+        error: RendezvousError | None,
+    ) -> None:
+        is_fault = error is not None and error.facts.grpc_status in _SERVER_FAULTS
+        self._end(
+            method,
+            trace.server,
+            trace.parent,
+            SpanKind.SERVER,
+            attributes,
+            (start_ns, end_ns),
+            events=events,
+            status=Status(StatusCode.ERROR, error.message) if error is not None and is_fault else Status(),
+        )
+
+    def _end(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        times_ns: tuple[int, int],
+        *,
+        links: Sequence[Link] = (),
+        events: Sequence[Event] = (),
+        status: Status | None = None,
+        resource: Resource | None = None,
+    ) -> None:
+        span = ReadableSpan(
+            name,
+            context,
+            parent,
+            resource or self._tracing.resource,
+            attributes,
+            events,
+            links,
+            kind,
+            status=status or Status(),
+            start_time=times_ns[0],
+            end_time=times_ns[1],
+            instrumentation_scope=_SCOPE,
+        )
+        self._tracing.end(span)
+
+    def _resource_of(self, score: ParcelScore) -> Resource:
+        key = (score.endpoint, score.model, score.version, score.replica)
+        resource = self._resources.get(key)
+        if resource is None:
+            if len(self._resources) > 1000:  # replicas come and go
+                self._resources.clear()
+            resource = self._resources[key] = Resource(
+                {
+                    "service.name": score.model,
+                    "service.namespace": score.endpoint,
+                    "service.version": score.version,
+                    "service.instance.id": score.replica,
+                    "rendezvous.drawn_by": "router",
+                }
+            )
+        return resource
+
+
+def _waited_for(index: int, request: Request, trace: RequestTrace, parcel: OpenParcel) -> WaitedFor:
+    return WaitedFor(
+        trace=trace,
+        request_id=request.request_id,
+        index=index,
+        rows=request.rows,
+        sealed_ns=_wall_ns(request, parcel.sealed_at),
+        deadline_ns=_wall_ns(request, request.deadline_at),
+    )
+
+
+def _wall_ns(request: Request, moment_s: float) -> int:
+    """Returns a moment of the monotonic clock as nanoseconds since 1970-01-01 UTC."""
+    return request.accepted_unix_us * 1000 + round((moment_s - request.accepted_at) * 1e9)
+
+
+def _placed(score: ParcelScore, sealed_ns: int, arrived_ns: int) -> tuple[int, int]:
+    """Returns when the model scored, by the router's clock: where its own differs, as late as it can have been."""
+    start_ns, end_ns = score.timing.started_unix_us * 1000, score.timing.finished_unix_us * 1000
+    if sealed_ns <= start_ns <= end_ns <= arrived_ns:
+        return start_ns, end_ns
+    return max(sealed_ns, arrived_ns - max(0, end_ns - start_ns)), arrived_ns
+
+
+def _messaging(endpoint: str, operation: str, kind: str) -> Attributes:
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": kind,
+        "messaging.destination.template": TEMPLATE,
+        "messaging.destination.name": input_subject(endpoint),
+    }
+
+
+def _of_model(endpoint: str, model: str, request_id: str) -> Attributes:
+    return {"rendezvous.endpoint": endpoint, "rendezvous.model": model, "rendezvous.request_id": request_id}
