@@ -1,0 +1,1 @@
+"""Grafana's dashboards, written here in Python and kept as JSON: `python -m compose.observability`."""
