@@ -18,6 +18,8 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -29,6 +31,11 @@ final class Registration {
     private static final Duration REQUEST_TIMEOUT = Duration.ofSeconds(2);
     private static final Duration REPLICAS_TTL = Duration.ofSeconds(15);
     private static final int MODELS_HISTORY = 8;
+    private static final int CLUSTER_SERVERS = 3;
+    /** Of JetStream: more replicas than there are servers, in a cluster and of a server that stands alone. */
+    private static final Set<Integer> NOT_ENOUGH_SERVERS = Set.of(10005, 10074);
+
+    private static final int NAME_IN_USE = 10058;
     private static final Gson JSON = new Gson();
 
     private final Connection connection;
@@ -104,29 +111,47 @@ final class Registration {
     }
 
     private void register() throws IOException, JetStreamApiException {
-        KeyValue models = open(KeyValueConfiguration.builder(Names.MODELS_BUCKET)
-                .maxHistoryPerKey(MODELS_HISTORY)
-                .build());
-        open(KeyValueConfiguration.builder(Names.REPLICAS_BUCKET)
-                .ttl(REPLICAS_TTL)
-                .storageType(StorageType.Memory)
-                .build());
+        KeyValue models = open(
+                Names.MODELS_BUCKET,
+                () -> KeyValueConfiguration.builder(Names.MODELS_BUCKET).maxHistoryPerKey(MODELS_HISTORY));
+        open(
+                Names.REPLICAS_BUCKET,
+                () -> KeyValueConfiguration.builder(Names.REPLICAS_BUCKET)
+                        .ttl(REPLICAS_TTL)
+                        .storageType(StorageType.Memory));
         models.put(modelKey, toJson(info).getBytes(StandardCharsets.UTF_8));
         registered = true;
     }
 
-    private KeyValue open(KeyValueConfiguration wanted) throws IOException, JetStreamApiException {
+    /** Opens a bucket; makes it where it is missing, on three servers or, where there are fewer, on one. */
+    private KeyValue open(String bucket, Supplier<KeyValueConfiguration.Builder> wanted)
+            throws IOException, JetStreamApiException {
         KeyValueManagement management = connection.keyValueManagement(timeouts);
-        String bucket = wanted.getBucketName();
         if (!management.getBucketNames().contains(bucket)) {
             LOG.info("making bucket {}", bucket);
-            try {
-                management.create(wanted);
-            } catch (JetStreamApiException error) {
-                LOG.debug("bucket {}: another process was faster: {}", bucket, error.getMessage());
+            if (!made(management, wanted.get().replicas(CLUSTER_SERVERS))) {
+                made(management, wanted.get());
             }
         }
         return connection.keyValue(bucket, timeouts);
+    }
+
+    /** Makes a bucket; false: there are not as many servers as are to keep it. */
+    private static boolean made(KeyValueManagement management, KeyValueConfiguration.Builder wanted)
+            throws IOException, JetStreamApiException {
+        KeyValueConfiguration bucket = wanted.build();
+        try {
+            management.create(bucket);
+        } catch (JetStreamApiException error) {
+            if (bucket.getReplicas() > 1 && NOT_ENOUGH_SERVERS.contains(error.getApiErrorCode())) {
+                return false;
+            }
+            if (error.getApiErrorCode() != NAME_IN_USE) {
+                throw error;
+            }
+            LOG.debug("bucket {}: another process was faster", bucket.getBucketName());
+        }
+        return true;
     }
 
     private static String toJson(ModelInfo info) {

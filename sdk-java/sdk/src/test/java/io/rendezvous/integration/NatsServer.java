@@ -105,7 +105,7 @@ final class NatsServer {
         }
     }
 
-    private static String program() {
+    static String program() {
         String named = System.getenv("RENDEZVOUS_NATS_SERVER");
         return named != null
                 ? named
