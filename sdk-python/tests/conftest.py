@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,9 +30,9 @@ _READY_LIMIT_S = 40.0
 class Served:
     """A child process that serves a model."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, "-c", "from rendezvous_sdk.cli import app; app()", "serve", *arguments]
-        environment = {**os.environ, "RENDEZVOUS_LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "RENDEZVOUS_LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1", **(variables or {})}
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -69,9 +70,9 @@ class Served:
 
 
 class StartModel(Protocol):
-    """Starts `served_models:<name>` with further arguments."""
+    """Starts `served_models:<name>` with further arguments and variables."""
 
-    def __call__(self, name: str, *arguments: str) -> Served:
+    def __call__(self, name: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Served:
         """Returns the started process."""
         ...
 
@@ -81,8 +82,8 @@ def start_model() -> Iterator[StartModel]:
     """Starts models as child processes and ends them afterwards."""
     started: list[Served] = []
 
-    def start(name: str, *arguments: str) -> Served:
-        served = Served([f"served_models:{name}", "--endpoint", "e", *arguments])
+    def start(name: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Served:
+        served = Served([f"served_models:{name}", "--endpoint", "e", *arguments], variables)
         started.append(served)
         return served
 
@@ -106,8 +107,8 @@ class Router:
     async def _take(self, msg: Msg) -> None:
         self.scores.append(v1.ParcelScore.FromString(msg.data))
 
-    async def send(self, *tables: dict[str, Any], budget_s: float = 60.0) -> str:
-        """Publishes one parcel of one request for each table; returns its id once it is stored."""
+    async def send(self, *tables: dict[str, Any], budget_s: float = 60.0, traces: Sequence[str] = ()) -> str:
+        """Publishes one parcel of one request for each table, with its trace context; returns its id once stored."""
         frames = [encode_frame(table) for table in tables]
         parcel = v1.Parcel(
             parcel_id=new_id(),
@@ -115,7 +116,8 @@ class Router:
             router="router",
             sealed_unix_us=time.time_ns() // 1000,
             items=[
-                v1.ParcelItem(request_id=new_id(), rows=frame.rows, budget_us=round(budget_s * 1e6)) for frame in frames
+                v1.ParcelItem(request_id=new_id(), rows=frame.rows, budget_us=round(budget_s * 1e6), traceparent=trace)
+                for frame, trace in zip_longest(frames, traces, fillvalue="")
             ],
             inputs=join_frames(frames),
         )

@@ -1,6 +1,7 @@
 """Models that the process tests serve."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,37 @@ class Declared:
 def rule(applicants: dict[str, Any]) -> dict[str, Any]:
     """The README's rule."""
     return {"default_probability": 0.2 + 0.5 * (applicants["duration_months"] > 24)}
+
+
+def halve_traced(table: dict[str, Any]) -> dict[str, Any]:
+    """`halve`, with a span of its own, by OpenTelemetry's API alone."""
+    from opentelemetry import trace  # noqa: PLC0415 - other models are served without
+
+    with trace.get_tracer("author").start_as_current_span("look up"):
+        return halve(table)
+
+
+def imported(table: dict[str, Any]) -> dict[str, Any]:
+    """Tells whether OpenTelemetry was imported."""
+    return {"imported": np.full(len(table["x"]), any(name.startswith("opentelemetry") for name in sys.modules))}
+
+
+class OwnProvider:
+    """Sets OpenTelemetry up by itself."""
+
+    def setup(self) -> None:
+        """Sends spans to `OWN_ENDPOINT`, each at once."""
+        from opentelemetry import trace  # noqa: PLC0415 - other models are served without
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - the same
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the same
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - the same
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415 - the same
+
+        provider = TracerProvider(resource=Resource({"service.name": "the-author-s"}))
+        exporter = OTLPSpanExporter(os.environ["OWN_ENDPOINT"], insecure=True)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        trace.set_tracer_provider(provider)
+
+    def score(self, table: dict[str, Any]) -> dict[str, Any]:
+        """Gives half of x."""
+        return {"half": table["x"] / 2}

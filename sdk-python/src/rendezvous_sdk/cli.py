@@ -1,7 +1,6 @@
 """The command `rendezvous-model`."""
 
 import importlib
-import logging
 import os
 import sys
 from pathlib import Path
@@ -11,10 +10,12 @@ import typer
 from rendezvous_proto.errors import InvalidRequestError, RendezvousError
 
 from rendezvous_sdk.environment import parse_duration_s
+from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.model import Model, as_model
 from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
 from rendezvous_sdk.scorers import is_model_file, load_model_file
 from rendezvous_sdk.serve import serve_with
+from rendezvous_sdk.signals import heed_sigterm_early
 
 app = typer.Typer(help="Serves a model of a Rendezvous endpoint.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -60,15 +61,15 @@ def serve(
     trust_type: Annotated[
         list[str] | None, typer.Option(help="A type that a skops file may contain; may be given again.")
     ] = None,
-    log_level: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL")] = "INFO",
+    log_level: Annotated[
+        str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL", help="debug, info, warning, error.")
+    ] = "info",
+    log_format: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_FORMAT", help="text or json.")] = "text",
 ) -> None:
     """Serves one model until SIGTERM or Ctrl-C, then drains."""
-    logging.basicConfig(
-        level=log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    heed_sigterm_early()
     try:
+        configure_logs(log_level, log_format)
         model = _load(target, outputs=outputs, trust_pickle=trust_pickle, trusted_types=trust_type or [])
         options = ServeOptions(
             endpoint=endpoint,

@@ -11,6 +11,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.client import JetStreamContext
 from rendezvous_proto.postbox import MAX_ACK_PENDING, consumer_name, durable_stream, input_subject
 
 from rendezvous_sdk.options import MAX_DELIVER, ServeOptions
@@ -21,6 +22,8 @@ _FIRST_PAUSE_S = 0.1
 _LAST_PAUSE_S = 2.0
 _REPEAT_LOG_S = 15.0
 _REQUEST_TIMEOUT_S = 2.0
+_ENSURE_TIMEOUT_S = 0.5
+"""A consumer without a leader is silent: whoever asked before there was one is never answered, and asks again."""
 
 
 def monotonic_us() -> int:
@@ -36,17 +39,22 @@ class ModelConsumer:
         self.name = consumer_name(options.name, options.version)
         self._nc = nc
         self._js = nc.jetstream(timeout=_REQUEST_TIMEOUT_S)
+        self._impatient_js = nc.jetstream(timeout=_ENSURE_TIMEOUT_S)
         self._endpoint = options.endpoint
         self._ack_wait_s = options.ack_wait_s
 
     async def ensure(self) -> None:
-        """Makes the consumer, or brings its `ack_wait` and `max_deliver` in line.
+        """Makes the consumer, or brings its `ack_wait` and `max_deliver` in line; waits half a second for word of it.
 
         Raises:
-            nats.errors.Error: the stream is missing, the server does not answer or refuses.
+            nats.errors.Error: the stream is missing, the server refuses.
+            TimeoutError: nobody says whether the consumer is there.
         """
+        await self._ensure(self._impatient_js)
+
+    async def _ensure(self, asked: JetStreamContext) -> None:
         try:
-            info = await self._js.consumer_info(self.stream, self.name)
+            info = await asked.consumer_info(self.stream, self.name)
         except js_errors.NotFoundError:
             await self._js.add_consumer(self.stream, self._config())
             _log.info("made consumer %s of stream %s", self.name, self.stream)
@@ -62,7 +70,7 @@ class ModelConsumer:
         logged_at = -_REPEAT_LOG_S
         while True:
             try:
-                await self.ensure()
+                await self._ensure(self._js)
             except (errors.Error, TimeoutError, OSError) as error:
                 if time.monotonic() - logged_at >= _REPEAT_LOG_S:
                     logged_at = time.monotonic()

@@ -31,7 +31,7 @@ Ensure = Callable[[], Awaitable[None]]
 
 _EXPIRES_S = 20.0
 _BACKOFF_FIRST_S = 0.05
-_BACKOFF_LAST_S = 2.0
+_BACKOFF_LAST_S = 0.5
 _STOP_TIMEOUT_S = 5.0
 
 # Statuses after which the requests that stood are simply over; after others the consumer must be looked at.
@@ -43,7 +43,8 @@ class ContinuousPull:
 
     Liveness rule: when neither a message nor a heartbeat came for two intervals although a request stands, or
     the consumer is gone, or the connection was lost and is back, the subscription is rebuilt, with growing
-    pauses while that fails.
+    pauses while that fails. In a cluster a consumer whose server died says nothing for the seconds that its
+    servers take to elect another leader; then it is not made anew, but asked again until it answers.
 
     Not thread-safe: belongs to the event loop of its connection.
 
@@ -354,10 +355,14 @@ class ContinuousPull:
             await self._subscribe()
 
     async def _ensure_consumer(self) -> None:
+        """Returns when the consumer is there, or when nobody says: then asking it for messages will tell."""
         while self._ensure is not None:
             try:
                 await self._ensure()
-            except (errors.Error, TimeoutError, OSError) as error:
+            except TimeoutError:
+                _log.info("pull %s: no word of the consumer; it may have no leader now", self._name)
+                return
+            except (errors.Error, OSError) as error:
                 pause_s = self._next_pause_s()
                 _log.warning("pull %s: consumer not there (%r); again in %.2f s", self._name, error, pause_s)
                 await asyncio.sleep(pause_s)
@@ -365,7 +370,7 @@ class ContinuousPull:
                 return
 
     def _next_pause_s(self) -> float:
-        """Nothing at first, then doubling from 50 ms to 2 s, give or take a quarter."""
+        """Nothing at first, then doubling from 50 ms to half a second, give or take a quarter."""
         self._failures += 1
         if self._failures == 1:
             return 0.0

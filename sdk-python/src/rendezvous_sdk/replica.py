@@ -15,6 +15,7 @@ from rendezvous_proto.postbox import MAX_PARCEL_BYTES
 
 from rendezvous_sdk.counters import Counters
 from rendezvous_sdk.grpc_server import GrpcServer
+from rendezvous_sdk.logs import add_log_fields
 from rendezvous_sdk.model import Model
 from rendezvous_sdk.nats_connection import Connection, connect
 from rendezvous_sdk.options import ServeOptions
@@ -22,6 +23,8 @@ from rendezvous_sdk.origin import complete_info
 from rendezvous_sdk.postbox import PostboxReader
 from rendezvous_sdk.registration import Registration
 from rendezvous_sdk.scoring import ParcelScorer, unix_us
+from rendezvous_sdk.signals import end_at_once
+from rendezvous_sdk.span_export import SpanExport, start_span_export
 from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.thread import ModelThread
 
@@ -32,6 +35,7 @@ _log = logging.getLogger(__name__)
 _DRAIN_LIMIT_S = 9.0
 _GRPC_GRACE_S = 3.0
 _FLUSH_TIMEOUT_S = 2
+_SPANS_LIMIT_S = 2.0
 _MAX_PAYLOAD_SHARE = 0.95
 
 
@@ -59,6 +63,7 @@ class Replica:
         self._reader: PostboxReader | None = None
         self._registration: Registration | None = None
         self._nc: Connection | None = None
+        self._spans: SpanExport | None = None
         self._closed = asyncio.Event()
 
     @property
@@ -76,6 +81,15 @@ class Replica:
         if self._model.setup is not None:
             await self._thread.submit(self._model.setup)
         options = self.options
+        # Not before: an author may set up OpenTelemetry in `setup`.
+        self._spans = start_span_export(
+            {
+                "service.name": options.name,
+                "service.namespace": options.endpoint,
+                "service.version": options.version,
+                "service.instance.id": self.name,
+            }
+        )
         info = complete_info(self._model.info, name=options.name, version=options.version, source=self._model.source)
         scorer = ParcelScorer(
             self._model,
@@ -130,6 +144,8 @@ class Replica:
         if self._model.close is not None:
             await self._thread.submit(self._model.close)
         self._thread.stop()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close, _SPANS_LIMIT_S)
 
     async def _stop_postbox(self) -> None:
         if self._reader is not None:
@@ -171,6 +187,7 @@ async def run_replica(
     stop = asyncio.Event()
     _stop_on_signals(stop, parent_fd)
     replica = Replica(model, options)
+    add_log_fields(endpoint=options.endpoint, model=options.name, version=options.version, replica=replica.name)
     status = 0
     serving = asyncio.create_task(_serve_until_failed(replica, on_ready))
     stopping = asyncio.create_task(stop.wait())
@@ -207,8 +224,7 @@ def _stop_on_signals(stop: asyncio.Event, parent_fd: int | None) -> None:
 
     def drain(number: int) -> None:
         if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            end_at_once(number)
         _log.info("draining; a second signal ends this process at once")
         stop.set()
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +10,11 @@ from rendezvous_proto.errors import InvalidRequestError
 
 from rendezvous_sdk.environment import options_from_environment
 from rendezvous_sdk.frame import Takes
+from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.model import Columns, as_model
 from rendezvous_sdk.options import ServeOptions
 from rendezvous_sdk.replica import Replica, run_replica
+from rendezvous_sdk.signals import heed_sigterm_early
 from rendezvous_sdk.supervisor import PARENT_FD_VARIABLE, REPLICA_VARIABLE, Supervisor
 
 __all__ = ["serve", "serve_with"]
@@ -67,12 +68,9 @@ def serve(
 
 def serve_with(model: object, options: ServeOptions) -> int:
     """Serves with ready options; returns the exit status. See `serve`."""
+    heed_sigterm_early()
     if not logging.getLogger().handlers:
-        logging.basicConfig(
-            level=os.environ.get("RENDEZVOUS_LOG_LEVEL", "INFO").upper(),
-            stream=sys.stderr,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        configure_logs()
     index = os.environ.get(REPLICA_VARIABLE)
     if options.replicas > 1 and index is None:
         return Supervisor(options.replicas).run()

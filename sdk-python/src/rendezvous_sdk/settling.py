@@ -42,12 +42,26 @@ async def answer_parcel(nc: Client, options: ServeOptions, msg: Msg, parcel: v1.
         await nc.publish(score_subject(options.endpoint, options.name, parcel.router), payload)
     except _NEVER_PUBLISHED as error:
         # The router is told nothing; it answers by its policy. A redelivery would end the same way.
-        _log.error("score of parcel %s can never be published, taken off: %r", parcel.parcel_id, error)
+        _log.error(
+            "score of parcel %s can never be published, taken off: %r",
+            parcel.parcel_id,
+            error,
+            extra=_fields(options, parcel),
+        )
     except errors.Error as error:
-        _log.warning("score of parcel %s not published, it comes again: %r", parcel.parcel_id, error)
+        _log.warning(
+            "score of parcel %s not published, it comes again: %r",
+            parcel.parcel_id,
+            error,
+            extra=_fields(options, parcel),
+        )
         return False
     await settle(msg.ack)
     return True
+
+
+def _fields(options: ServeOptions, parcel: v1.Parcel) -> dict[str, object]:
+    return {"endpoint": options.endpoint, "model": options.name, "parcel_id": parcel.parcel_id}
 
 
 async def settle(call: Callable[[], Awaitable[None]]) -> None:
