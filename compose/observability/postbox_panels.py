@@ -51,23 +51,24 @@ RECORD: Sequence[Panel] = (
     ),
     Panel(
         title="Decisions waiting",
-        says="Decisions that are made and not yet in the record.",
-        queries=[
-            Query(expr=f"sum by ({BY_ENDPOINT}) (rendezvous_decisions_waiting{{{OF_ENDPOINT}}})", legend=NAME),
-        ],
+        says="Batches of decisions that are made and not yet in the record.",
+        traces="none",
+        queries=[Query(expr="sum by (instance) (rendezvous_decisions_waiting)", legend="{{instance}}")],
     ),
     Panel(
         title="Decisions dropped",
-        says="What the record misses for good, because the postbox was away for too long. Anything but 0 is an alert.",
+        says="Batches of decisions that the record misses for good, because the postbox was away for too long. "
+        "Anything but 0 is an alert.",
+        traces="none",
         queries=[
             Query(
-                expr=f"sum by ({BY_ENDPOINT})"
-                f" (increase(rendezvous_decisions_dropped_total{{{OF_ENDPOINT}}}[$__rate_interval]))",
-                legend=NAME,
+                expr="sum by (instance) (increase(rendezvous_decisions_dropped_total[$__rate_interval]))",
+                legend="{{instance}}",
             )
         ],
     ),
 )
+
 OBSERVERS: Sequence[Panel] = (
     Panel(
         title="Routers that are scraped",
