@@ -21,6 +21,8 @@ from toolchains.programs import Program
 
 ADDRESS = re.compile(r"grpc (\S+:\d+)")
 
+PAGE = re.compile(r"metrics (http://\S+:\d+)")
+
 ENDPOINT: dict[str, Any] = {
     "endpoint": "sum",
     "inputs": [{"name": "a", "type": "FP64"}, {"name": "b", "type": "INT64"}, {"name": "tag", "type": "STRING"}],
@@ -54,7 +56,7 @@ class Stack:
 
     async def apply(self, spec: Mapping[str, Any]) -> int:
         """Stores the specification of an endpoint and returns its revision."""
-        client = await nats.connect(self.server.url)
+        client = await nats.connect(self.server.url.split(","))
         try:
             store = SpecStore(client)
             await store.ensure()
@@ -64,18 +66,26 @@ class Stack:
 
     async def store_raw(self, endpoint: str, document: bytes) -> None:
         """Writes *document* into the bucket of specifications, past all checks."""
-        client = await nats.connect(self.server.url)
+        client = await nats.connect(self.server.url.split(","))
         try:
             bucket = await client.jetstream().key_value(ENDPOINTS_BUCKET)
             await bucket.put(endpoint, document)
         finally:
             await client.close()
 
-    def start_router(self, *arguments: str) -> Process:
+    def start_router(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
         """Starts a router and waits until it is ready."""
-        command = python("-m", "rendezvous_router.main", "--nats", self.server.url)
-        self.router = self._start("router", [*command, "--grpc-port", str(self.grpc_port), *arguments])
+        command = python("-m", "rendezvous_router.main", "--nats", self.server.url, "--metrics-port", "0")
+        self.router = self._start("router", [*command, "--grpc-port", str(self.grpc_port), *arguments], env)
         return self.router
+
+    @property
+    def page(self) -> str:
+        """Address of the router's page for scrapes and probes, `http://host:port`."""
+        assert self.router is not None, "start a router first"
+        found = PAGE.search(self.router.ready_line)
+        assert found is not None, self.router.ready_line
+        return found[1]
 
     def start_model(self, target: str, *arguments: str, endpoint: str = "sum", name: str | None = None) -> Process:
         """Starts a model with `rendezvous-model serve` and waits until it is ready."""
@@ -128,7 +138,7 @@ class Stack:
 
     async def statuses(self) -> list[dict[str, Any]]:
         """Returns the status of every router that reported lately."""
-        client = await nats.connect(self.server.url)
+        client = await nats.connect(self.server.url.split(","))
         try:
             bucket = await client.jetstream().key_value(ROUTERS_BUCKET)
             return [json.loads((await bucket.get(key)).value or b"{}") for key in await bucket.keys()]

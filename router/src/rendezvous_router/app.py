@@ -35,6 +35,9 @@ from rendezvous_router.telemetry.tracing import RequestTrace, Tracing
 METHOD = "rendezvous.v1.Score/Score"
 """The method through which requests come, unless the door says otherwise."""
 
+FOLD_S = 0.25
+"""How often values wait at most to be counted into histograms."""
+
 _log = logging.getLogger(__name__)
 _ROUTER_ID_BYTES = 6
 
@@ -79,6 +82,7 @@ class Router:
         router._tasks = [
             asyncio.create_task(router._arrivals.sweep(), name="sweep"),
             asyncio.create_task(report_status(postbox, router.status), name="status"),
+            asyncio.create_task(router._fold_often(), name="fold"),
         ]
         return router
 
@@ -102,6 +106,7 @@ class Router:
             await asyncio.sleep(0.005)
         await self._watch.stop()
         await end_tasks(*self._tasks)
+        self.fold()
         await self.ledger.close(timeout_s=max(1.0, give_up - time.monotonic()))
         await self.postbox.close()
 
@@ -267,6 +272,17 @@ class Router:
         # What the desk has accepted it answers all the same: its requests' wakes and answers lead to it.
         if self.desks.pop(name, None) is not None:
             _log.info("deleted", extra={"endpoint": name})
+
+    def fold(self) -> None:
+        """Counts what the histograms of the tallies hold into their buckets."""
+        self.nowhere.fold()
+        for desk in tuple(self.desks.values()):
+            desk.tally.fold()
+
+    async def _fold_often(self) -> None:
+        while True:
+            await asyncio.sleep(FOLD_S)
+            self.fold()
 
     def status(self) -> dict[str, object]:
         """Returns what the router writes about itself (docs/protocol.md, bucket `rv_routers`)."""

@@ -83,8 +83,6 @@ class Arrivals:
         for parcel in [parcel for parcel in self._room.parcels.values() if parcel.closes_at + SWEEP_S < now]:
             self._late.enter(parcel, now, spans.waited_for(parcel) if spans is not None else ())
             self._close(parcel)
-        for desk in tuple(self._desks.values()):
-            desk.tally.fold()
 
     def _take_late(self, desk: Desk, message: ParcelScore) -> None:
         late = self._late.take(message.parcel_id, message.model)

@@ -98,7 +98,8 @@ class Desk:
         model = taken.message.model
         tally = self.tally.model(model)
         timing = taken.message.timing
-        tally.time(now - parcel.sealed_at, (timing.finished_unix_us - timing.started_unix_us) / 1e6)
+        scoring_s = (timing.finished_unix_us - timing.started_unix_us) / 1e6 if timing.started_unix_us else -1.0
+        tally.time(now - parcel.sealed_at, scoring_s)
         for request, score in zip(parcel.requests, taken.scores, strict=True):
             tally.count(score.error.code if score.error else None)
             tally.late += now > request.deadline_at

@@ -47,27 +47,30 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
         return
     router = await starting
     add_log_fields(router=router_id)
-    outlook = Outlook(router, resource)
-    metrics_port = await outlook.open(options.host, options.metrics_port)
+    shown = Outlook(router, resource)
     door = Door(router, reuse_port=reuse_port)
-    router.serve_at(f"{options.host}:{await door.open()}")
-    print(
-        f"ready: router {router_id}, grpc {router.grpc_address}, metrics http://{options.host}:{metrics_port}/metrics",
-        flush=True,
-    )
-    _tame_garbage_collector()
-    health = asyncio.create_task(_report_health(router, door))
-    parent = asyncio.create_task(_follow_parent(stop)) if reuse_port else None
-    await stopping
-    await end_tasks(health, parent)
-    router.is_draining = True
-    closing = asyncio.create_task(door.close(options.drain_s))
-    await router.drain()
-    await closing
-    await outlook.close()
-    if tracing is not None:
-        await asyncio.to_thread(tracing.close)
-    print(f"stopped: router {router.router_id}", flush=True)
+    try:
+        metrics_port = await shown.open(options.host, options.metrics_port)
+        router.serve_at(f"{options.host}:{await door.open()}")
+        print(
+            f"ready: router {router_id}, grpc {router.grpc_address}, "
+            f"metrics http://{options.host}:{metrics_port}/metrics",
+            flush=True,
+        )
+        _tame_garbage_collector()
+        health = asyncio.create_task(_report_health(router, door))
+        parent = asyncio.create_task(_follow_parent(stop)) if reuse_port else None
+        await stopping
+        await end_tasks(health, parent)
+    finally:
+        router.is_draining = True
+        closing = asyncio.create_task(door.close(options.drain_s))
+        await router.drain()
+        await closing
+        await shown.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
+    print(f"stopped: router {router_id}", flush=True)
 
 
 def _tame_garbage_collector() -> None:

@@ -50,8 +50,8 @@ def collect(router: Observed, fleet: FleetState) -> Points:
     _put_ended(put, "", router.nowhere)
     for name, desk in tuple(router.desks.items()):
         _put_endpoint(put, name, desk)
-        for model, tally in tuple(desk.tally.models.items()):
-            _put_model(put, name, model, tally)
+        for model in dict.fromkeys((*desk.endpoint.roles, *desk.tally.models)):
+            _put_model(put, name, model, desk.tally.models.get(model) or ModelTally())
     _put_fleet(put, router, fleet)
     return points
 

@@ -108,9 +108,9 @@ class SpanBook:
             for taken in parcel.scores.values():
                 arrived_ns = _wall_ns(request, taken.arrived_at)
                 waited = _waited_for(index, request, trace, parcel)
-                self._draw_score(waited, taken.message, arrived_ns)
+                scored = self._draw_score(waited, taken.message, arrived_ns)
                 if taken.arrived_at > request.deadline_at:
-                    self._draw_late(waited, taken.message, arrived_ns)
+                    self._draw_late(waited, taken.message, scored, arrived_ns)
 
     def waited_for(self, parcel: OpenParcel) -> list[WaitedFor]:
         """Returns what is needed to draw scores of *parcel* that come after it was closed."""
@@ -124,8 +124,8 @@ class SpanBook:
         """Draws a score that came when its parcel was closed already."""
         for each in waited:
             if each.index < len(score.items):
-                self._draw_score(each, score, arrived_ns)
-                self._draw_late(each, score, arrived_ns)
+                scored = self._draw_score(each, score, arrived_ns)
+                self._draw_late(each, score, scored, arrived_ns)
 
     def draw_lost(self, waited: Sequence[WaitedFor], endpoint: str, model: str) -> None:
         """Draws a score that never came."""
@@ -194,12 +194,12 @@ class SpanBook:
             status=Status() if is_kept else Status(StatusCode.ERROR, "JetStream did not acknowledge the parcel"),
         )
 
-    def _draw_score(self, waited: WaitedFor, score: ParcelScore, arrived_ns: int) -> None:
-        """Draws the span of a model that drew none itself."""
+    def _draw_score(self, waited: WaitedFor, score: ParcelScore, arrived_ns: int) -> SpanContext:
+        """Returns the span in which a model scored; draws it for a model that drew none itself."""
         item = score.items[waited.index] if waited.index < len(score.items) else ItemScore()
         context = context_of_span(item.traceparent)
         if context is not None and context.span_id != waited.trace.publish.span_id:
-            return
+            return context
         attributes: Attributes = {
             **_messaging(score.endpoint, "score", "process"),
             **_of_model(score.endpoint, score.model, waited.request_id),
@@ -215,9 +215,10 @@ class SpanBook:
         start_ns, end_ns = _placed(score, waited.sealed_ns, arrived_ns)
         if start_ns != score.timing.started_unix_us * 1000:
             attributes["rendezvous.clock"] = "shifted"
+        scored = self._tracing.new_span(waited.trace.trace_id)
         self._end(
             f"score {score.model}",
-            self._tracing.new_span(waited.trace.trace_id),
+            scored,
             waited.trace.publish,
             SpanKind.CONSUMER,
             attributes,
@@ -225,11 +226,10 @@ class SpanBook:
             status=status,
             resource=self._resource_of(score),
         )
+        return scored
 
-    def _draw_late(self, waited: WaitedFor, score: ParcelScore, arrived_ns: int) -> None:
+    def _draw_late(self, waited: WaitedFor, score: ParcelScore, scored: SpanContext, arrived_ns: int) -> None:
         trace = waited.trace
-        item = score.items[waited.index] if waited.index < len(score.items) else ItemScore()
-        context = context_of_span(item.traceparent) or trace.publish
         attributes = _of_model(score.endpoint, score.model, waited.request_id)
         attributes["rendezvous.late_ms"] = round((arrived_ns - waited.deadline_ns) / 1e6, 3)
         self._end(
@@ -239,7 +239,7 @@ class SpanBook:
             SpanKind.INTERNAL,
             attributes,
             (min(waited.deadline_ns, arrived_ns), arrived_ns),
-            links=[Link(context)],
+            links=[Link(scored)],
         )
 
     def _call(self, method: str, error: RendezvousError | None) -> Attributes:
