@@ -5,19 +5,15 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.grpc.ClientInterceptors;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
-import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
-import io.grpc.stub.MetadataUtils;
 import io.opentelemetry.sdk.testing.junit5.OpenTelemetryExtension;
-import io.opentelemetry.sdk.trace.data.SpanData;
 import io.rendezvous.internal.GrpcErrors;
 import io.rendezvous.v1.ModelInfo;
 import io.rendezvous.v1.ScoreGrpc;
@@ -308,28 +304,6 @@ class ServiceTest {
         for (int number = 0; number < 200; number++) {
             assertEquals(2.0 * number, calls.get(number).get().frame().fp64("y").get(0));
         }
-    }
-
-    /** A request with a trace context gets a span of its own, child of the context, and its traceparent back. */
-    @Test
-    void continuesTraces() {
-        Metadata headers = new Metadata();
-        headers.put(Metadata.Key.of("traceparent", Metadata.ASCII_STRING_MARSHALLER), PARENT);
-        var traced = ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(headers));
-        TELEMETRY.clearSpans();
-        for (String own : new String[] {"", PARENT}) {
-            ScoreReply reply = ScoreGrpc.newBlockingStub(own.isEmpty() ? traced : channel)
-                    .score(request(r -> r.setTraceparent(own).setRequestId("traced")));
-            SpanData span = TELEMETRY.getSpans().get(0);
-            assertEquals("score Doubling", span.getName());
-            assertEquals("b7ad6b7169203331", span.getParentSpanId());
-            assertEquals("00-0af7651916cd43dd8448eb211c80319c-" + span.getSpanId() + "-01", reply.getTraceparent());
-            TELEMETRY.clearSpans();
-        }
-        assertEquals(
-                "", ScoreGrpc.newBlockingStub(channel).score(request(r -> r)).getTraceparent());
-        ScoreRequest malformed = request(r -> r.setTraceparent("00-x"));
-        assertEquals("", ScoreGrpc.newBlockingStub(channel).score(malformed).getTraceparent());
     }
 
     /** Health is served for the server and the service, and ends with it. */
