@@ -12,6 +12,7 @@ from rendezvous_proto.errors import InternalError, UnimplementedError
 
 from rendezvous_sdk.answer import Answer
 from rendezvous_sdk.calls import Attempts, build_request, channel_options
+from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, ClientSpans, StreamSpans, trace_context
 from rendezvous_sdk.grpc_errors import from_rpc
 from rendezvous_sdk.options import ClientOptions
 
@@ -47,6 +48,7 @@ class AsyncClient:
         )
         self._stub: Any = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
         self._info: v1.ModelInfo | None = None
+        self._spans = ClientSpans(address, self.endpoint)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,11 +78,14 @@ class AsyncClient:
         context: Mapping[str, str] | None = None,
         explain: bool = False,
         force_model: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> Answer:
         """Scores the rows of a table. Arguments, result and errors: `Client.score`.
 
         Cancelling the task cancels the call; the endpoint may score it all the same.
         """
+        trace = trace_context(traceparent, tracestate)
         attempts = Attempts(self._options, timeout)
         request = build_request(
             table,
@@ -91,7 +96,10 @@ class AsyncClient:
             explain=explain,
             force_model=force_model,
         )
-        return Answer(await self._call(self._stub.Score, request, attempts))
+        with self._spans.call(request, trace) as span:
+            reply = await self._call(self._stub.Score, request, attempts, span)
+            span.answer(reply)
+        return Answer(reply)
 
     async def stream(
         self,
@@ -99,10 +107,13 @@ class AsyncClient:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline
         context: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> AsyncIterator[Answer]:
         """Scores many tables over one call. Arguments, answers and errors: `Client.stream`."""
+        spans = self._spans.stream(trace_context(traceparent, tracestate))
         inputs = await self._inputs(Attempts(self._options, None))
-        sending = _Sending(tables, self._options.max_streamed)
+        sending = _Sending(tables, self._options.max_streamed, spans)
         requests = sending.requests(endpoint=self.endpoint, inputs=inputs, context=context)
         call = self._stub.ScoreStream(requests, timeout=timeout)
         try:
@@ -113,10 +124,13 @@ class AsyncClient:
             if sending.failure is not None:
                 raise sending.failure from None
             if isinstance(error, grpc.RpcError):
-                raise from_rpc(error) from error
+                typed = from_rpc(error)
+                spans.close(typed)
+                raise typed from error
             raise
         finally:
             call.cancel()
+            spans.close()
         sending.check_complete()
 
     async def _inputs(self, attempts: Attempts) -> list[v1.ColumnSpec]:
@@ -127,20 +141,24 @@ class AsyncClient:
                 self._info = v1.ModelInfo()
         return list(self._info.signature.inputs) if self._info is not None else []
 
-    async def _call(self, method: Any, request: Any, attempts: Attempts) -> Any:
+    async def _call(self, method: Any, request: Any, attempts: Attempts, span: ClientSpan = UNTRACED) -> Any:
         while True:
             try:
-                return await method(request, timeout=attempts.left_s())
+                return await method(request, timeout=attempts.left_s(), metadata=span.metadata)
             except grpc.RpcError as failure:
-                await asyncio.sleep(attempts.pause_after(from_rpc(failure)))
+                error = from_rpc(failure)
+                pause_s = attempts.pause_after(error)
+                span.retry(error, pause_s)
+                await asyncio.sleep(pause_s)
 
 
 class _Sending:
     """The requests of one stream, and the answers put back in their order."""
 
-    def __init__(self, tables: Iterable[Any] | AsyncIterator[Any], most: int) -> None:
+    def __init__(self, tables: Iterable[Any] | AsyncIterator[Any], most: int, spans: StreamSpans) -> None:
         self.failure: Exception | None = None
         self._tables = tables
+        self._spans = spans
         self._free = asyncio.Semaphore(most)
         self._sent: deque[str] = deque()
         self._arrived: dict[str, v1.ScoreReply] = {}
@@ -150,6 +168,7 @@ class _Sending:
             async for table in _iterate(self._tables):
                 request = build_request(table, **fields)
                 await self._free.acquire()
+                self._spans.start(request)
                 self._sent.append(request.request_id)
                 yield request
         except Exception as error:  # gRPC would hide it: the caller gets it from `stream`
@@ -157,6 +176,7 @@ class _Sending:
             raise
 
     def take(self, reply: v1.ScoreReply) -> Iterator[Answer]:
+        self._spans.answer(reply)
         self._arrived[reply.request_id] = reply
         while self._sent and self._sent[0] in self._arrived:
             self._free.release()

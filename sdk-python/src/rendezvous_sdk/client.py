@@ -13,6 +13,7 @@ from rendezvous_proto.errors import InternalError, UnimplementedError
 
 from rendezvous_sdk.answer import Answer
 from rendezvous_sdk.calls import Attempts, build_request, channel_options
+from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, ClientSpans, StreamSpans, trace_context
 from rendezvous_sdk.grpc_errors import from_rpc
 from rendezvous_sdk.options import ClientOptions
 
@@ -48,6 +49,7 @@ class Client:
         )
         self._stub: Any = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
         self._info: v1.ModelInfo | None = None
+        self._spans = ClientSpans(address, self.endpoint)
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +87,8 @@ class Client:
         context: Mapping[str, str] | None = None,
         explain: bool = False,
         force_model: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> Answer:
         """Scores the rows of a table.
 
@@ -98,15 +102,20 @@ class Client:
             context: for policies: sticky keys and the like.
             explain: whether every model's score is wanted too.
             force_model: model whose score is wanted, whatever the policy says.
+            traceparent: W3C trace context of the caller; None: the present span's where the process uses
+                OpenTelemetry, else none.
+            tracestate: what belongs to it.
 
         Returns:
             The answer, one row for each row sent.
 
         Raises:
             InvalidFrameError: the table cannot be encoded.
+            InvalidRequestError: the id, the timeout or the trace context is malformed.
             NoAnswerError: no answer by the deadline.
             RendezvousError: the leaf class of whatever else went wrong.
         """
+        trace = trace_context(traceparent, tracestate)
         attempts = Attempts(self._options, timeout)
         request = build_request(
             table,
@@ -117,7 +126,10 @@ class Client:
             explain=explain,
             force_model=force_model,
         )
-        return Answer(self._call(self._stub.Score, request, attempts))
+        with self._spans.call(request, trace) as span:
+            reply = self._call(self._stub.Score, request, attempts, span)
+            span.answer(reply)
+        return Answer(reply)
 
     def stream(
         self,
@@ -125,6 +137,8 @@ class Client:
         *,
         timeout: float | None = None,
         context: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> Iterator[Answer]:
         """Scores many tables over one call.
 
@@ -134,6 +148,8 @@ class Client:
             tables: each becomes a request. Read by another thread.
             timeout: seconds for the whole stream; None: no limit.
             context: of each request.
+            traceparent: of each request, as in `score`.
+            tracestate: what belongs to it.
 
         Yields:
             The answers, in the order of the tables. A request that failed gives an `Answer` with `error`.
@@ -141,43 +157,24 @@ class Client:
         Raises:
             RendezvousError: the stream as a whole ended early. Streams are not retried.
         """
+        spans = self._spans.stream(trace_context(traceparent, tracestate))
         inputs = self._inputs(Attempts(self._options, None))
-        sent: deque[str] = deque()
-        free = threading.Semaphore(self._options.max_streamed)
-        ended = threading.Event()
-        failed: list[BaseException] = []
-
-        def requests() -> Iterator[v1.ScoreRequest]:
-            try:
-                for table in tables:
-                    request = build_request(table, endpoint=self.endpoint, inputs=inputs, context=context)
-                    free.acquire()
-                    if ended.is_set():
-                        return
-                    sent.append(request.request_id)
-                    yield request
-            except BaseException as error:  # gRPC would hide it: the caller gets it below
-                failed.append(error)
-                raise
-
-        call = self._stub.ScoreStream(requests(), timeout=timeout)
-        arrived: dict[str, v1.ScoreReply] = {}
+        sending = _Sending(tables, self._options.max_streamed, spans)
+        call = self._stub.ScoreStream(
+            sending.requests(endpoint=self.endpoint, inputs=inputs, context=context), timeout=timeout
+        )
         try:
             for reply in call:
-                arrived[reply.request_id] = reply
-                while sent and sent[0] in arrived:
-                    free.release()
-                    yield Answer(arrived.pop(sent.popleft()))
+                yield from sending.take(reply)
         except grpc.RpcError as error:
-            raise (failed[0] if failed else from_rpc(error)) from error
+            typed = from_rpc(error)
+            spans.close(typed)
+            raise (sending.failure or typed) from error
         finally:
-            ended.set()
-            free.release()
+            sending.end()
             call.cancel()
-        if failed:
-            raise failed[0]
-        if sent:
-            raise InternalError(f"the stream ended with {len(sent)} requests unanswered")
+            spans.close()
+        sending.check_complete()
 
     def _inputs(self, attempts: Attempts) -> list[v1.ColumnSpec]:
         if self._info is None:
@@ -187,9 +184,56 @@ class Client:
                 self._info = v1.ModelInfo()
         return list(self._info.signature.inputs) if self._info is not None else []
 
-    def _call(self, method: Any, request: Any, attempts: Attempts) -> Any:
+    def _call(self, method: Any, request: Any, attempts: Attempts, span: ClientSpan = UNTRACED) -> Any:
         while True:
             try:
-                return method(request, timeout=attempts.left_s())
+                return method(request, timeout=attempts.left_s(), metadata=span.metadata)
             except grpc.RpcError as failure:
-                time.sleep(attempts.pause_after(from_rpc(failure)))
+                error = from_rpc(failure)
+                pause_s = attempts.pause_after(error)
+                span.retry(error, pause_s)
+                time.sleep(pause_s)
+
+
+class _Sending:
+    """The requests of one stream, made in gRPC's thread, and the answers put back in their order."""
+
+    def __init__(self, tables: Iterable[Any], most: int, spans: StreamSpans) -> None:
+        self.failure: BaseException | None = None
+        self._tables = tables
+        self._spans = spans
+        self._free = threading.Semaphore(most)
+        self._ended = threading.Event()
+        self._sent: deque[str] = deque()
+        self._arrived: dict[str, v1.ScoreReply] = {}
+
+    def requests(self, **fields: Any) -> Iterator[v1.ScoreRequest]:
+        try:
+            for table in self._tables:
+                request = build_request(table, **fields)
+                self._free.acquire()
+                if self._ended.is_set():
+                    return
+                self._spans.start(request)
+                self._sent.append(request.request_id)
+                yield request
+        except BaseException as error:  # gRPC would hide it: the caller gets it from `stream`
+            self.failure = error
+            raise
+
+    def take(self, reply: v1.ScoreReply) -> Iterator[Answer]:
+        self._spans.answer(reply)
+        self._arrived[reply.request_id] = reply
+        while self._sent and self._sent[0] in self._arrived:
+            self._free.release()
+            yield Answer(self._arrived.pop(self._sent.popleft()))
+
+    def end(self) -> None:
+        self._ended.set()
+        self._free.release()
+
+    def check_complete(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self._sent:
+            raise InternalError(f"the stream ended with {len(self._sent)} requests unanswered")
