@@ -3,12 +3,16 @@
 One NATS connection. Publishes carry a `Nats-Msg-Id`; acknowledgements come to one inbox subscription, so a publish
 costs no task and no subscription of its own. When the connection breaks, every publish that waits for its
 acknowledgement fails at once: its outcome is unknown, and the caller says so (UNAVAILABLE, retry with the same id).
+When instead the server of the stream dies, nobody says so: what is not acknowledged within `RESEND_S` is sent again
+with its id, under which JetStream keeps it once, until the caller's time is up (docs/cluster.md).
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 
 import msgspec
 from nats.aio.msg import Msg
@@ -22,6 +26,11 @@ PENDING_SCORES = 65_536
 PENDING_BYTES = 256 << 20
 """The same in bytes."""
 NO_RESPONDERS = "503"
+_IN_PROCESS = 10158
+"""JetStream's error code for a message that comes again while it is being replicated: its first sending will be
+acknowledged."""
+RESEND_S = 1.0
+"""How long an acknowledgement is waited for before the message is sent again."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +40,18 @@ OnScore = Callable[[str, bytes], None]
 
 class PostboxError(ConnectionError):
     """JetStream did not take the message, or it is not known whether it did."""
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A message that JetStream has not acknowledged yet."""
+
+    subject: str
+    payload: bytes
+    message_id: str
+    acknowledged: "asyncio.Future[int]"
+    sent_at: float
+    give_up_at: float
 
 
 class _PubAck(msgspec.Struct):
@@ -55,7 +76,8 @@ class Postbox:
         self.router = router
         self.inbox = client.new_inbox()
         self._tokens = count()
-        self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._waiting: dict[str, _Sent] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._decoder = msgspec.json.Decoder(_PubAck)
         self._scores: Subscription | None = None
@@ -93,20 +115,32 @@ class Postbox:
             pending_bytes_limit=PENDING_BYTES,
         )
 
-    def send(self, subject: str, payload: bytes, message_id: str) -> "asyncio.Future[int]":
+    def send(
+        self, subject: str, payload: bytes, message_id: str, *, within_s: float | None = None
+    ) -> "asyncio.Future[int]":
         """Publishes to JetStream.
 
+        Args:
+            subject: a subject of a stream.
+            payload: the message.
+            message_id: its `Nats-Msg-Id`.
+            within_s: seconds for which it is sent again every `RESEND_S` while nothing is heard of it; at most
+                JetStream's memory of ids. None: it is sent once, and waited for without end.
+
         Returns:
-            The stream sequence, once JetStream has acknowledged. Fails with PostboxError when it refused, or when the
-            connection broke meanwhile (then the message may have landed). The caller limits the time.
+            The stream sequence, once JetStream has acknowledged. Fails with PostboxError when it refused, when the
+            connection broke meanwhile or *within_s* was over (then the message may have landed).
         """
         token = str(next(self._tokens))
         acknowledged: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = acknowledged
+        now = monotonic()
+        give_up_at = float("inf") if within_s is None else now + within_s
+        sent = _Sent(subject, payload, message_id, acknowledged, now, give_up_at)
+        self._waiting[token] = sent
         acknowledged.add_done_callback(lambda _: self._waiting.pop(token, None))
-        task = asyncio.ensure_future(self._publish(subject, payload, message_id, token))
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
+        self._publish_soon(token, sent)
+        if self._timer is None and within_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(RESEND_S / 2, self._look_after_waiting)
         return acknowledged
 
     async def write(self, subject: str, payload: bytes, message_id: str, *, timeout_s: float = 5.0) -> None:
@@ -115,16 +149,18 @@ class Postbox:
         Raises:
             PostboxError, TimeoutError: as `send`, and when the time was up.
         """
-        await asyncio.wait_for(self.send(subject, payload, message_id), timeout_s)
+        await asyncio.wait_for(self.send(subject, payload, message_id, within_s=timeout_s), timeout_s)
 
     def fail_waiting(self, reason: str) -> None:
         """Fails every publish that waits for its acknowledgement."""
-        for acknowledged in list(self._waiting.values()):
-            if not acknowledged.done():
-                acknowledged.set_exception(PostboxError(reason))
+        for sent in list(self._waiting.values()):
+            if not sent.acknowledged.done():
+                sent.acknowledged.set_exception(PostboxError(reason))
 
     async def close(self) -> None:
         """Sends what is buffered and closes the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
         if not self.client.is_closed:
             try:
                 await asyncio.wait_for(self.client.flush(), 2.0)
@@ -132,28 +168,50 @@ class Postbox:
                 _log.warning("closing without a last flush: %s", error)
             await self.client.close()
 
-    async def _publish(self, subject: str, payload: bytes, message_id: str, token: str) -> None:
+    def _look_after_waiting(self) -> None:
+        """Sends again what waits for long, and gives up what has waited too long."""
+        self._timer = None
+        now = monotonic()
+        for token, sent in list(self._waiting.items()):
+            if now >= sent.give_up_at and not sent.acknowledged.done():
+                sent.acknowledged.set_exception(PostboxError("JetStream did not acknowledge in time"))
+            elif now - sent.sent_at >= RESEND_S and sent.give_up_at != float("inf") and self.is_connected:
+                sent.sent_at = now
+                self._publish_soon(token, sent)
+        if self._waiting:
+            self._timer = asyncio.get_running_loop().call_later(RESEND_S / 2, self._look_after_waiting)
+
+    def _publish_soon(self, token: str, sent: _Sent) -> None:
+        task = asyncio.ensure_future(self._publish(token, sent))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def _publish(self, token: str, sent: _Sent) -> None:
         try:
             await self.client.publish(
-                subject, payload, reply=f"{self.inbox}.{token}", headers={MSG_ID_HEADER: message_id}
+                sent.subject, sent.payload, reply=f"{self.inbox}.{token}", headers={MSG_ID_HEADER: sent.message_id}
             )
         except (NatsError, OSError) as error:
-            acknowledged = self._waiting.get(token)
-            if acknowledged is not None and not acknowledged.done():
-                acknowledged.set_exception(PostboxError(f"nats-server is not connected ({type(error).__name__})"))
+            if not sent.acknowledged.done():
+                sent.acknowledged.set_exception(PostboxError(f"nats-server is not connected ({type(error).__name__})"))
 
     async def take_ack(self, msg: Msg) -> None:
         """Takes JetStream's reply to one publish (callback of the inbox)."""
-        acknowledged = self._waiting.get(msg.subject.rpartition(".")[2])
-        if acknowledged is None or acknowledged.done():
+        sent = self._waiting.get(msg.subject.rpartition(".")[2])
+        if sent is None or sent.acknowledged.done():
             return
+        acknowledged = sent.acknowledged
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS:
-            acknowledged.set_exception(PostboxError("no stream takes this subject yet"))
+            acknowledged.set_exception(
+                PostboxError("no stream takes this subject now: it is not made yet, or its server is gone")
+            )
             return
         try:
             ack = self._decoder.decode(msg.data)
         except msgspec.DecodeError as error:
             acknowledged.set_exception(PostboxError(f"unreadable acknowledgement: {error}"))
+            return
+        if ack.error is not None and ack.error.get("err_code") == _IN_PROCESS:
             return
         if ack.error is not None:
             acknowledged.set_exception(PostboxError(str(ack.error.get("description", "refused by JetStream"))))

@@ -1,0 +1,167 @@
+"""Servers and routers of a cluster killed under load: nothing that was accepted is lost."""
+
+import asyncio
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rendezvous_proto.postbox import durable_stream
+from rendezvous_router.archive_check import ArchiveReport, read_expected, verify_archive
+from rendezvous_router.nats_server import find_free_port
+from rendezvous_sdk.nats_connection import connect
+
+from tests.support.balancer import Balancer
+from tests.support.cluster import NatsCluster
+from tests.support.open_loop import OpenLoop
+from tests.support.processes import Process
+from tests.support.stack import ENDPOINT, Stack, eventually
+
+RATE = 50.0
+TIMEOUT_S = 25.0
+"""The clients' deadline, retries included."""
+FAILOVER_S = 15.0
+"""What docs/cluster.md states."""
+
+SPEC: dict[str, Any] = {
+    **ENDPOINT,
+    "models": {"first": {"role": "champion"}, "second": {"role": "challenger"}},
+    "policy": {
+        "deadline": "2s",
+        "steps": [{"until": "500ms", "take": "best", "of": ["first"]}, {"take": "first"}],
+        "otherwise": {"total": -1.0, "label": "refer"},
+    },
+    "postbox": {"replicas": 3},
+}
+
+
+class Installation:
+    """A cluster, two routers behind one address, two replicas of each of two models, a decoy."""
+
+    def __init__(self, stack: Stack, cluster: NatsCluster, archive: Path) -> None:
+        self.stack = stack
+        self.cluster = cluster
+        self.archive = archive
+        self.routers: list[Process] = []
+        self.balancer: Balancer | None = None
+
+    async def start(self, spec: dict[str, Any]) -> None:
+        """Starts everything and waits until it serves."""
+        await self.stack.apply(spec)
+        ports = [(find_free_port(), find_free_port()) for _ in range(2)]
+        for grpc, metrics in ports:
+            self.stack.grpc_port = grpc
+            self.routers.append(self.stack.start_router("--metrics-port", str(metrics)))
+        for name in spec["models"]:
+            for _ in range(2):
+                self.stack.start_model(f"tests.support.models:{name}", "--ack-wait", "500ms")
+        self.stack.start_decoy(self.archive)
+        self.balancer = Balancer(self.stack.folder, ports)
+
+    async def check_archive(self) -> ArchiveReport:
+        """Waits until the decoy has all that the stream has, and returns what the archive holds."""
+        client = await connect(self.cluster.urls, name="test", timeout_s=5)
+        reports: list[ArchiveReport] = []
+
+        async def complete() -> bool:
+            expected = await read_expected(client, "sum")
+            reports.append(verify_archive(self.archive, "sum", expected=expected))
+            return reports[-1].pending == 0
+
+        try:
+            await eventually(complete, "the archive has all that the stream has", within_s=40.0)
+        finally:
+            await client.close()
+        return reports[-1]
+
+
+@pytest.fixture
+def installation(cluster_stack: Stack, nats_cluster: NatsCluster, tmp_path: Path) -> Iterator[Installation]:
+    """See `Installation`; not started."""
+    made = Installation(cluster_stack, nats_cluster, tmp_path / "archive")
+    try:
+        yield made
+    finally:
+        if made.balancer is not None:
+            made.balancer.stop()
+
+
+@pytest.mark.timeout(300)
+async def test_servers_and_a_router_die_under_load(installation: Installation, nats_cluster: NatsCluster) -> None:
+    """A server dies and comes back, the stream's leader dies, a router dies, at 50 requests a second.
+
+    Every request is answered, once, with its own rows, within the time of docs/cluster.md; the archive is complete.
+    """
+    await installation.start(SPEC)
+    assert installation.balancer is not None
+    load = OpenLoop(installation.balancer.address, rate=RATE, timeout_s=TIMEOUT_S)
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(4.0)
+
+    leader = await nats_cluster.leader_of(durable_stream("sum"))
+    assert leader is not None
+    follower = (leader + 1) % 3
+    faults = {"a server": load.now_s}
+    await asyncio.to_thread(nats_cluster.kill, follower)
+    await asyncio.sleep(10.0)
+    faults["the server back"] = load.now_s
+    await asyncio.to_thread(nats_cluster.start, follower)
+    await asyncio.to_thread(nats_cluster.wait_healthy)
+    await asyncio.sleep(2.0)
+
+    leader = await nats_cluster.leader_of(durable_stream("sum"))
+    assert leader is not None
+    faults["the stream's leader"] = load.now_s
+    await asyncio.to_thread(nats_cluster.kill, leader)
+    await asyncio.sleep(14.0)
+
+    faults["a router"] = load.now_s
+    await asyncio.to_thread(installation.routers[0].kill)
+    await asyncio.sleep(6.0)
+    load.stop()
+    await running
+    await asyncio.to_thread(nats_cluster.start, leader)
+
+    describe(load, faults)
+    check_outcomes(load)
+    report = await installation.check_archive()
+    check_archive(load, report)
+
+
+def check_outcomes(load: OpenLoop) -> None:
+    """Every request has one answer, of its own rows, in time."""
+    assert [outcome.failure for outcome in load.outcomes if outcome.failure is not None] == []
+    for outcome in load.outcomes:
+        (reply,) = outcome.replies
+        assert reply.request_id == outcome.request_id
+        total = reply.outputs.columns[0].values
+        if reply.decision.rule != "otherwise":
+            assert struct.unpack("<d", total) == (outcome.number + 1.0,)
+    assert load.latest_s() < FAILOVER_S
+
+
+def check_archive(load: OpenLoop, report: ArchiveReport) -> None:
+    """The archive has every request, once a parcel; in several parcels only those that were sent again."""
+    assert report.is_complete
+    assert report.requests == len(load.outcomes)
+    retried = {outcome.request_id for outcome in load.outcomes if outcome.attempts > 1}
+    assert set(report.repeated_requests) <= retried
+
+
+def describe(load: OpenLoop, faults: dict[str, float]) -> None:
+    """Prints what happened around each fault: the figures of docs/cluster.md."""
+    moments = [*faults.values(), float("inf")]
+    print(f"{len(load.outcomes)} requests, rules {dict(load.rules())}")
+    for (what, since_s), until_s in zip(faults.items(), moments[1:], strict=True):
+        struck = [each for each in load.outcomes if since_s - 3 <= each.due_s < until_s]
+        again = [each for each in struck if each.attempts > 1]
+        over_s = max((each.due_s + each.took_s - since_s for each in again), default=0.0)
+        rules = Counter(reply.decision.rule for each in struck for reply in each.replies)
+        print(
+            f"{what} at {since_s:.1f} s: slowest {max(each.took_s for each in struck):.2f} s, sent again {len(again)}, "
+            f"the last of them ended after {over_s:.2f} s, rules {dict(rules)}"
+        )
+        for error, count in Counter(error for each in struck for error in each.errors).most_common(8):
+            print(f"    {count} x {error}")
