@@ -160,7 +160,9 @@ class Desk:
         self._pacer.seal(now)
         self.tally.seal(len(requests), parcel.rows, len(payload))
         self._room.parcels[parcel.parcel_id] = parcel
-        acknowledged = self._room.postbox.send(input_subject(endpoint.name), payload, parcel.parcel_id)
+        acknowledged = self._room.postbox.send(
+            input_subject(endpoint.name), payload, parcel.parcel_id, within_s=parcel.closes_at - now
+        )
         acknowledged.add_done_callback(partial(self._take_ack, parcel))
 
     def _take_ack(self, parcel: OpenParcel, acknowledged: "asyncio.Future[int]") -> None:
