@@ -32,7 +32,9 @@ FROM build AS install
 ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     /opt/build/bin/pip install --quiet --require-hashes --requirement /locks/build.lock \
- && /opt/rendezvous/bin/pip install --quiet --require-hashes --requirement /locks/python-model.lock
+ && /opt/rendezvous/bin/pip install --quiet --require-hashes --requirement /locks/python-model.lock \
+ && cd /opt/rendezvous/lib/python3*/site-packages \
+ && find pandas scipy sklearn -type d -name tests -prune -exec rm -rf {} +
 COPY proto /src/proto
 COPY sdk-python /src/sdk-python
 RUN for package in proto sdk-python; do \
@@ -42,7 +44,6 @@ RUN for package in proto sdk-python; do \
  && /opt/rendezvous/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM python AS runtime
-# OpenMP, which scikit-learn's wheels expect, comes with them.
 COPY --from=install /opt/rendezvous /opt/rendezvous
 RUN install -d -o 10001 -g 10001 /app
 # One thread each: models run side by side, and would fight for the cores.

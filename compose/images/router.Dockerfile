@@ -31,7 +31,9 @@ FROM build AS install
 ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     /opt/build/bin/pip install --quiet --require-hashes --requirement /locks/build.lock \
- && /opt/rendezvous/bin/pip install --quiet --require-hashes --requirement /locks/router.lock
+ && /opt/rendezvous/bin/pip install --quiet --require-hashes --requirement /locks/router.lock \
+ && cd /opt/rendezvous/lib/python3*/site-packages \
+ && find pandas pyarrow -type d -name tests -prune -exec rm -rf {} +
 COPY proto /src/proto
 COPY rendezvous /src/rendezvous
 COPY sdk-python /src/sdk-python
