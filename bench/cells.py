@@ -60,6 +60,10 @@ def _rendezvous(
     )
 
 
+def _traced(share: float | None) -> Callable[[Workshop, int], AbstractContextManager[System]]:
+    return lambda workshop, rows: systems.rendezvous(workshop, "linear", rows, traced=share)
+
+
 _SYSTEMS: dict[str, Callable[[Workshop, int], AbstractContextManager[System]]] = {
     "echo-linear": lambda workshop, rows: systems.echo(workshop, "linear", rows),
     "direct-linear": lambda workshop, rows: systems.direct(workshop, "linear", rows),
@@ -74,6 +78,8 @@ for _disk in ("relaxed", "flushed"):
         _SYSTEMS[f"rv{_count}-linear-{_disk}"] = _rendezvous("linear", _count, relaxed=_relaxed)
     _SYSTEMS[f"rv3-credit-{_disk}"] = _rendezvous("credit", 3, relaxed=_relaxed)
     _SYSTEMS[f"rv1-alone-{_disk}"] = _rendezvous("linear", 1, relaxed=_relaxed, extras=False)
+for _share, _name in ((None, "off"), (0.01, "1pct"), (1.0, "100pct")):
+    _SYSTEMS[f"rv3-traced-{_name}"] = _traced(_share)
 
 SYSTEM_NAMES = tuple(_SYSTEMS)
 """Names of all systems."""
@@ -88,6 +94,9 @@ _LOADS: list[tuple[str, int, dict[str, tuple[int, ...]]]] = [
     ("rv5-linear-relaxed", 1, {"unary": (1, 64)}),
     ("rv1-linear-flushed", 1, {"unary": (1, 64)}),
     ("rv5-linear-flushed", 1, {"unary": (1, 64)}),
+    ("rv3-traced-off", 1, {"unary": (1, 64)}),
+    ("rv3-traced-1pct", 1, {"unary": (1, 64)}),
+    ("rv3-traced-100pct", 1, {"unary": (1, 64)}),
     ("echo-linear", 1000, {"unary": (1, 16)}),
     ("direct-linear", 1000, {"unary": (1, 16), "stream": (16,)}),
     ("rv1-alone-relaxed", 1000, {"unary": (1, 4, 16), "stream": (4, 16)}),

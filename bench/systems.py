@@ -131,6 +131,7 @@ def rendezvous(
     relaxed: bool = False,
     extras: bool = True,
     policy: Mapping[str, Any] | None = None,
+    traced: float | None = None,
 ) -> Iterator[System]:
     """(d) This system: router, nats-server, models, and with *extras* a canary and the decoy.
 
@@ -142,6 +143,7 @@ def rendezvous(
         relaxed: nats-server does not flush before each acknowledgement.
         extras: start a canary and the decoy too.
         policy: None takes the champion's score whenever it comes.
+        traced: share of the requests whose spans the router and the models send to a collector; None: none is set up.
     """
     paths = _model_paths(kind, models, canary=extras)
     server = NatsServer(store=Path(tempfile.mkdtemp(prefix="nats-", dir=workshop.folder)), relaxed=relaxed)
@@ -150,11 +152,14 @@ def rendezvous(
         stack.callback(server.stop)
         asyncio.run(_apply(make_spec(kind, list(paths), policy), server.url))
         port = find_free_port()
-        command = [script("rendezvous-router"), "--nats", server.url, "--grpc-port", str(port)]
-        router = stack.enter_context(running(command, log=workshop.log("router")))
+        settings = stack.enter_context(_telemetry(workshop, traced))
+        command = [script("rendezvous-router"), "--nats", server.url, "--grpc-port", str(port), "--metrics-port", "0"]
+        router = stack.enter_context(running(command, log=workshop.log("router"), environment=settings))
         address = grpc_address(router.wait_for_line("ready:"))
         children = {
-            name: stack.enter_context(running(_serve(path, name, server.url), log=workshop.log(name)))
+            name: stack.enter_context(
+                running(_serve(path, name, server.url), log=workshop.log(name), environment=settings)
+            )
             for name, path in paths.items()
         }
         others = [router]
@@ -170,6 +175,20 @@ def rendezvous(
             others=others,
             server=server,
         )
+
+
+@contextmanager
+def _telemetry(workshop: Workshop, traced: float | None) -> Iterator[Mapping[str, str]]:
+    """Variables that make processes send a share of their traces to a collector, which runs meanwhile."""
+    if traced is None:
+        yield {}
+        return
+    with running(python_module("bench.sink"), log=workshop.log("sink")) as sink:
+        yield {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{grpc_address(sink.wait_for_line('ready:'))}",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(traced),
+        }
 
 
 def decoy_command(nats_url: str, folder: Path) -> list[str]:

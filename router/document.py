@@ -1,11 +1,13 @@
-"""Writes docs/features.md: what each SDK keeps to, from the results of the conformance kit.
+"""Writes docs/features.md, what each SDK keeps to, and the table of metrics in docs/telemetry.md.
+
+The first is made from the results of the conformance kit, the second from the router's own table.
 
 Keep the results of a run, then write the page:
 
     rendezvous conformance e/m --run "python -m rendezvous_sdk.probe" --json | python router/document.py --keep python
     python router/document.py [--check]
 
-Results are kept in docs/conformance, one small file a language; --check says whether the page is stale.
+Results are kept in docs/conformance, one small file a language; --check says whether a page is stale.
 """
 
 import json
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from rendezvous_router.conformance import CASES, Status
+from rendezvous_router.telemetry.metrics import METRICS, Kind
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 KEPT = DOCS / "conformance"
 PAGE = DOCS / "features.md"
+TELEMETRY = DOCS / "telemetry.md"
+BEGIN, END = "<!-- metrics:begin -->\n", "<!-- metrics:end -->"
 LANGUAGES = {"python": "Python", "java": "Java", "r": "R"}
 """Columns of the page, in order."""
 
@@ -93,8 +98,22 @@ def _cell(outcome: list[str] | None, language: str, case_id: str, reasons: list[
     return f"no ({len(reasons)})"
 
 
+def with_metrics(text: str) -> str:
+    """Returns the page on telemetry with its table of metrics as the code has it."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    lines = ["| metric | in Prometheus | kind | unit | labels | meaning |\n|---|---|---|---|---|---|\n"]
+    for metric in METRICS:
+        name = metric.prometheus_name + ("_total" if metric.kind is Kind.COUNTER else "")
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
+        unit = f"`{metric.unit}`" if metric.unit else "–"
+        cells = (f"`{metric.name}`", f"`{name}`", metric.kind, unit, labels, metric.description)
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return f"{head}{BEGIN}{''.join(lines)}{END}{tail}"
+
+
 def main() -> int:
-    """Keeps a report from standard input, writes the page, or with --check says whether it is stale."""
+    """Keeps a report from standard input, writes the pages, or with --check says whether one is stale."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--keep"]:
         language = arguments[1] if len(arguments) == 2 else ""
@@ -102,14 +121,15 @@ def main() -> int:
             raise SystemExit(f"keep which? use --keep {' or '.join(LANGUAGES)}")
         KEPT.mkdir(exist_ok=True)
         (KEPT / f"{language}.json").write_text(keep(language, json.load(sys.stdin)), encoding="utf-8")
-    text = page(read_kept())
+    pages = {PAGE: page(read_kept()), TELEMETRY: with_metrics(TELEMETRY.read_text(encoding="utf-8"))}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" not in arguments:
-        PAGE.write_text(text, encoding="utf-8")
+        for path in stale:
+            path.write_text(pages[path], encoding="utf-8")
         return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    print("docs/features.md differs: run python router/document.py")
-    return 1
+    for path in stale:
+        print(f"docs/{path.name} differs: run python router/document.py")
+    return bool(stale)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from rendezvous_router.clock import TICK_S, Clock
 from rendezvous_router.late import KEEP_S, LateBook
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.repeats import Repeats
+from rendezvous_router.throttle import Throttle
 
 
 async def test_the_clock_wakes_in_order_and_lets_go_of_the_cancelled() -> None:
@@ -149,3 +150,10 @@ def test_lone_rows_join_to_the_frame_they_came_from() -> None:
     ]
     assert all(row is not None for row in rows)
     assert checker.join_rows([row for row in rows if row is not None]) == encode_frame(table)
+
+
+def test_a_throttle_lets_some_events_of_each_second_through_and_counts_the_others() -> None:
+    """Two a second pass, and the first of the next second tells how many were held back."""
+    throttle = Throttle(per_second=2)
+    passed = [throttle.admit(now) for now in (5.0, 5.1, 5.2, 5.9, 6.0, 6.1, 7.0)]
+    assert passed == [0, 0, None, None, 2, 0, 0]

@@ -31,6 +31,7 @@ from rendezvous_router.streams import ensure_streams
 from rendezvous_router.tally import REFUSED, EndpointTally
 from rendezvous_router.telemetry.spans import SpanBook
 from rendezvous_router.telemetry.tracing import RequestTrace, Tracing
+from rendezvous_router.throttle import Throttle
 
 METHOD = "rendezvous.v1.Score/Score"
 """The method through which requests come, unless the door says otherwise."""
@@ -62,6 +63,7 @@ class Router:
         self._repeats = Repeats(window_s=options.repeat_window_s, entries=options.repeat_entries)
         self._arrivals = Arrivals(self.desks, self._room)
         self._watch = SpecWatch(postbox.client, on_spec=self._adopt, on_gone=self._abandon)
+        self._refusals = Throttle()
         self._tasks: list[asyncio.Task[None]] = []
         self._started_unix_us = time.time_ns() // 1000
 
@@ -189,11 +191,13 @@ class Router:
         tally = desk.tally if desk is not None else self.nowhere
         tally.end(method, REFUSED, error, time.monotonic() - since)
         name = desk.endpoint.name if desk is not None else ""
-        fields = {"endpoint": name, "error_code": error.code.name}
+        fields: dict[str, object] = {"endpoint": name, "error_code": error.code.name}
         if trace is not None and self._spans is not None:
             fields["trace_id"] = f"{trace.trace_id:032x}"
             self._spans.draw_refused(trace, method, name, error, time.time_ns())
-        _log.debug("refused: %s", error.message, extra=fields)
+        held = self._refusals.admit(since)
+        if held is not None:
+            _log.info("refused: %s", error.message, extra=fields | ({"held_back": held} if held else {}))
 
     def _accept(
         self,

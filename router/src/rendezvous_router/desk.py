@@ -27,6 +27,7 @@ from rendezvous_router.postbox import Postbox
 from rendezvous_router.scores import TakenScore
 from rendezvous_router.tally import ANSWERED, NO_ANSWER, UNAVAILABLE, EndpointTally
 from rendezvous_router.telemetry.spans import SpanBook
+from rendezvous_router.throttle import Throttle
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Desk:
         self.in_flight = 0
         self._room = room
         self._pacer = Pacer()
+        self._complaints = Throttle()
         self._waiting: list[Request] = []
         self._waiting_bytes = 0
         self._waiting_rows = 0
@@ -223,7 +225,7 @@ class Desk:
         if isinstance(reply, RendezvousError):
             how = UNAVAILABLE if reply.code == ErrorCode.UNAVAILABLE else NO_ANSWER
             self.tally.end(request.method, how, reply, took_s)
-            _log.warning("not answered: %s", reply.message, extra=_fields(request, reply))
+            self._log_unanswered(request, reply)
             request.answer.set_exception(reply)
         else:
             self.tally.end(request.method, ANSWERED, None, took_s)
@@ -231,15 +233,23 @@ class Desk:
         if request.trace is not None and request.parcel is None and self._room.spans is not None:
             self._room.spans.draw_unsealed(request)
 
+    def _log_unanswered(self, request: Request, error: RendezvousError) -> None:
+        held = self._complaints.admit(request.ended_at)
+        if held is not None:
+            fields = _fields(request, error)
+            _log.warning("not answered: %s", error.message, extra=fields | ({"held_back": held} if held else {}))
 
-def _fields(request: Request, error: RendezvousError) -> dict[str, str]:
-    fields = {
+
+def _fields(request: Request, error: RendezvousError) -> dict[str, object]:
+    fields: dict[str, object] = {
         "endpoint": request.endpoint.name,
         "request_id": request.request_id,
         "error_code": error.code.name,
     }
     if request.trace is not None:
         fields["trace_id"] = f"{request.trace.trace_id:032x}"
+    elif request.traceparent:
+        fields["trace_id"] = request.traceparent.split("-")[1]
     if request.parcel is not None:
         fields["parcel_id"] = request.parcel.parcel_id
     return fields

@@ -46,7 +46,7 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
         starting.cancel()
         return
     router = await starting
-    add_log_fields(router=router_id)
+    add_log_fields(router=router_id, tenant=os.environ.get("RENDEZVOUS_TENANT", "default"))
     shown = Outlook(router, resource)
     door = Door(router, reuse_port=reuse_port)
     try:
