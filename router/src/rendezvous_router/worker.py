@@ -14,11 +14,15 @@ from rendezvous_sdk.tasks import end_tasks
 from rendezvous_router.app import Router, new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
-from rendezvous_router.telemetry.outlook import Outlook, router_resource
+from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing
 
 HEALTH_S = 0.25
 """How often the health service learns whether the postbox is connected."""
+
+SWITCH_S = 0.0005
+"""Longest time that the exporter's thread, which encodes spans in Python, keeps the interpreter from the event loop.
+Python's default is ten times as long."""
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Net allocations between collections of the youngest generation, and collections of one between those of the next."""
@@ -39,6 +43,8 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     router_id = new_router_id()
     resource = router_resource(router_id)
     tracing = Tracing.from_environment(resource)
+    if tracing is not None:
+        sys.setswitchinterval(SWITCH_S)
     starting = asyncio.create_task(Router.start(options, router_id, tracing))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,7 +75,7 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
         await closing
         await shown.close()
         if tracing is not None:
-            await asyncio.to_thread(tracing.close)
+            await asyncio.to_thread(tracing.close, CLOSE_S)
     print(f"stopped: router {router_id}", flush=True)
 
 

@@ -1,8 +1,7 @@
 """The metrics pushed by OTLP, time by time; histograms are exponential ones where their buckets allow it."""
 
-import asyncio
-import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,7 +15,6 @@ from rendezvous_router.telemetry.exporters import MetricsSink, metrics_sink
 from rendezvous_router.telemetry.histogram import ExponentialLayout, Histogram
 from rendezvous_router.telemetry.metrics import Kind, Metric
 
-_log = logging.getLogger(__name__)
 _SCOPE = InstrumentationScope("rendezvous_router")
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
@@ -24,9 +22,11 @@ _CUMULATIVE = AggregationTemporality.CUMULATIVE
 class MetricsPush:
     """Sends the metrics every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds (default: a minute), and at the end.
 
+    Works in a thread of its own, so that a collector that does not answer holds nobody up.
+
     Args:
         sink: sends.
-        collect: reads them.
+        collect: reads them; called in that thread.
         resource: says whose they are.
         interval_s: time between two sendings, seconds.
     """
@@ -39,6 +39,8 @@ class MetricsPush:
         self._resource = resource
         self._interval_s = interval_s
         self._started_ns = time.time_ns()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics-push", daemon=True)
 
     @classmethod
     def from_environment(
@@ -57,23 +59,24 @@ class MetricsPush:
             raise ValueError(f"OTEL_METRIC_EXPORT_INTERVAL={text}: must be milliseconds, at least 1")
         return cls(sink, collect, resource, interval_s=int(text) / 1000)
 
-    async def run(self) -> None:
-        """Sends until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval_s)
-            await self.send()
+    def start(self) -> None:
+        """Starts to send."""
+        self._thread.start()
 
-    async def send(self) -> None:
-        """Sends once; a failure is logged, and the next sending has it all."""
-        data = metrics_data(self._collect(), self._resource, self._started_ns, time.time_ns())
-        result = await asyncio.to_thread(self._sink.export, data)
-        if getattr(result, "name", "SUCCESS") != "SUCCESS":
-            _log.debug("metrics not sent: %s", result)
+    def close(self, limit_s: float) -> None:
+        """Sends a last time, and ends; blocks for *limit_s* seconds at most."""
+        self._closing.set()
+        self._thread.join(limit_s)
 
-    async def close(self) -> None:
-        """Sends a last time, and ends."""
-        await self.send()
-        await asyncio.to_thread(self._sink.shutdown)
+    def _run(self) -> None:
+        while not self._closing.wait(self._interval_s):
+            self._send()
+        self._send()
+        self._sink.shutdown()
+
+    def _send(self) -> None:
+        # a failure is told by the exporter's own log, and the next sending has it all
+        self._sink.export(metrics_data(self._collect(), self._resource, self._started_ns, time.time_ns()))
 
 
 def metrics_data(points: Points, resource: Resource, started_ns: int, now_ns: int) -> MetricsData:

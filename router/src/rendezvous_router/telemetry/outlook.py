@@ -13,6 +13,8 @@ from rendezvous_router.telemetry.otlp import MetricsPush
 from rendezvous_router.telemetry.page import Page
 from rendezvous_router.telemetry.prometheus import Exposition
 
+CLOSE_S = 2.0
+"""Longest wait for the last metrics, and for the last spans, to leave."""
 SERVICE = "rendezvous-router"
 """Name of the service where `OTEL_SERVICE_NAME` says nothing."""
 
@@ -45,14 +47,14 @@ class Outlook:
         opened = await self._page.open(host, port)
         self._tasks = [asyncio.create_task(self._fleet.run(self._router.desks), name="fleet")]
         if self._push is not None:
-            self._tasks.append(asyncio.create_task(self._push.run(), name="metrics-push"))
+            self._push.start()
         return opened
 
     async def close(self) -> None:
         """Sends a last time, and stops."""
         await end_tasks(*self._tasks)
         if self._push is not None:
-            await self._push.close()
+            await asyncio.to_thread(self._push.close, CLOSE_S)
         await self._page.close()
 
     def _collect(self) -> Points:

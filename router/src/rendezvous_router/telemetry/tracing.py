@@ -7,6 +7,7 @@ parent; the spans themselves are drawn when everything about them is known (`spa
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -112,9 +113,13 @@ class Tracing:
         """Takes a finished span."""
         self._processor.on_end(span)
 
-    def close(self) -> None:
-        """Sends what waits, and ends the exporter."""
-        self._processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
+    def close(self, limit_s: float) -> None:
+        """Sends what waits, and ends the exporter; blocks for *limit_s* seconds at most."""
+        closing = threading.Thread(target=self._processor.shutdown, name="spans-close", daemon=True)
+        closing.start()
+        closing.join(limit_s)
+        if closing.is_alive():
+            _log.warning("the last spans did not leave within %g s: the collector does not answer", limit_s)
 
     def _is_sampled(self, trace_id: int, parent: SpanContext | None) -> bool:
         context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
