@@ -96,6 +96,7 @@ class OpenLoop:
         took = [outcome.took_s for outcome in self.outcomes if since_s <= outcome.due_s < until_s]
         return max(took, default=0.0)
 
-    def rules(self) -> Counter[str]:
-        """Returns how many answers each rule gave."""
-        return Counter(reply.decision.rule for outcome in self.outcomes for reply in outcome.replies)
+    def rules(self, since_s: float = 0.0, until_s: float = float("inf")) -> Counter[str]:
+        """Returns how many answers each rule gave to requests that were to be sent between two moments."""
+        struck = [outcome for outcome in self.outcomes if since_s <= outcome.due_s < until_s]
+        return Counter(reply.decision.rule for outcome in struck for reply in outcome.replies)
