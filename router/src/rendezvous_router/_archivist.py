@@ -96,7 +96,7 @@ class Archivist:
             self._folder.close()  # or the next attempt would find it locked
             raise
         self._writing = asyncio.create_task(self._write_when_due(), name=f"archive {self.endpoint}")
-        _log.info("archiving endpoint %s into %s", self.endpoint, self._folder.path)
+        _log.info("archiving endpoint %s into %s", self.endpoint, self._folder.path, extra={"endpoint": self.endpoint})
         return True
 
     async def _start_pull(self) -> ContinuousPull:
@@ -158,7 +158,11 @@ class Archivist:
             floor = info.ack_floor.stream_seq if info.ack_floor else 0
             if not await self._is_behind(floor):
                 return
-            _log.warning("endpoint %s: the archive lacks acknowledged parcels; reading again", self.endpoint)
+            _log.warning(
+                "endpoint %s: the archive lacks acknowledged parcels; reading again",
+                self.endpoint,
+                extra={"endpoint": self.endpoint},
+            )
             await js.delete_consumer(self._stream, DECOY_CONSUMER)
         await js.add_consumer(
             self._stream,
@@ -249,7 +253,12 @@ def _to_row(msg: Msg, sequence: int, stored: int) -> ArchivedParcel:
     try:
         parcel.ParseFromString(msg.data)
     except DecodeError:
-        _log.warning("%s: message %d is no parcel; archived as it is", msg.subject, sequence)
+        _log.warning(
+            "%s: message %d is no parcel; archived as it is",
+            msg.subject,
+            sequence,
+            extra={"subject": msg.subject, "sequence": sequence},
+        )
         parcel = v1.Parcel()
     return ArchivedParcel(
         stream_sequence=sequence,

@@ -8,24 +8,46 @@ what comes again is told by its stream sequence. So every input that a model saw
 import asyncio
 import logging
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from nats.errors import Error as NatsError
+from rendezvous_proto.errors import InvalidRequestError, UnavailableError
 from rendezvous_proto.postbox import ENDPOINTS_BUCKET, check_name
+from rendezvous_sdk.health_door import HealthDoor
+from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.nats_connection import Connection, connect
+from rendezvous_sdk.signals import end_at_once, heed_sigterm_early
+from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router._archive_files import ArchiveError, SequenceReusedError
 from rendezvous_router._archivist import Archivist, FlushLimits
 from rendezvous_router.archive_check import ArchiveReport, verify_archive
 from rendezvous_router.spec_store import SpecStore
 
-__all__ = ["ArchiveReport", "Decoy", "main", "verify_archive"]
+__all__ = ["ArchiveReport", "Decoy", "DecoyOptions", "main", "verify_archive"]
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("rendezvous_router.decoy")  # by `python -m` the module is called `__main__`
 
 _REREAD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoyOptions:
+    """How a decoy runs."""
+
+    nats: str
+    """Address of the nats-server, several separated by commas."""
+    archive: Path
+    """Root folder of the archive; made when missing."""
+    only: tuple[str, ...] = ()
+    """Endpoints to archive; empty: all."""
+    grpc_port: int | None = None
+    """Port of gRPC health, 0 a free one; None: it is not served."""
+    grpc_host: str = "127.0.0.1"
+    """Address to listen on."""
 
 
 class Decoy:
@@ -75,6 +97,11 @@ class Decoy:
             for archivist in self._archivists.values():
                 await archivist.stop()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it is connected and writes what it reads."""
+        return self._client.is_connected and not self._failures and not self._stopping.is_set()
+
     def stop(self) -> None:
         """Asks `run` to end."""
         self._stopping.set()
@@ -107,13 +134,15 @@ class Decoy:
         for endpoint, error in failures:
             if not isinstance(error, SequenceReusedError):
                 raise error
-            _log.error("endpoint %s: %s; the archive so far is moved aside", endpoint, error)
+            _log.error(
+                "endpoint %s: %s; the archive so far is moved aside", endpoint, error, extra={"endpoint": endpoint}
+            )
             await self._archivists.pop(endpoint).start_anew()
 
     async def _replace_outdated(self) -> None:
         for endpoint, archivist in tuple(self._archivists.items()):
             if not await archivist.is_current():
-                _log.info("endpoint %s: its stream is gone or another one", endpoint)
+                _log.info("endpoint %s: its stream is gone or another one", endpoint, extra={"endpoint": endpoint})
                 await self._archivists.pop(endpoint).stop()
 
     async def _start(self, endpoint: str) -> None:
@@ -129,31 +158,101 @@ class Decoy:
             asyncio.get_running_loop().call_later(0.2, self._look.set)
 
 
-async def _run(url: str, archive: Path, only: tuple[str, ...]) -> None:
+async def _run(options: DecoyOptions) -> None:
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    running = _Running(options)
+    serving = asyncio.create_task(running.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if running.decoy is not None:
+        running.decoy.stop()
+        await asyncio.wait((serving,))
+    failure = serving.exception() if serving.done() else None
+    await end_tasks(serving, stopping)
+    await running.close()
+    if failure is not None:
+        raise failure
+
+
+class _Running:
+    """A decoy as a process: the connection, the archiving and the health door."""
+
+    def __init__(self, options: DecoyOptions) -> None:
+        self.decoy: Decoy | None = None
+        self._options = options
+        self._client: Connection | None = None
+        self._door: HealthDoor | None = None
+
+    async def serve(self) -> None:
+        """Archives until the decoy is stopped; waits for NATS as long as it takes."""
+        options = self._options
+        if options.grpc_port is not None:
+            self._door = await HealthDoor.open(options.grpc_host, options.grpc_port, self._is_well)
+        self._client = await connect(options.nats, name="rendezvous-decoy")
+        self.decoy = Decoy(self._client, options.archive, only=options.only)
+        door = f", grpc {options.grpc_host}:{self._door.port}" if self._door is not None else ""
+        typer.echo(f"ready: decoy, archive {options.archive}{door}")
+        await self.decoy.run()
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        if self._door is not None:
+            await self._door.close()
+        if self._client is not None:
+            await self._client.close()
+
+    def _is_well(self) -> bool:
+        return self.decoy is not None and self.decoy.is_well
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    client = await connect(url, name="rendezvous-decoy")
-    decoy = Decoy(client, archive, only=only)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, decoy.stop)
-    typer.echo(f"ready: decoy, archive {archive}")
-    try:
-        await decoy.run()
-    finally:
-        await client.close()
+
+    def drain(number: int) -> None:
+        if stop.is_set():
+            end_at_once(number)
+        _log.info("draining; a second signal ends this process at once")
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, drain, number)
 
 
 def main(
     nats: Annotated[
-        str, typer.Option(envvar="RENDEZVOUS_NATS", help="Address of the nats-server.")
+        str, typer.Option(envvar="RENDEZVOUS_NATS", help="Addresses of nats-servers, separated by commas.")
     ] = "nats://127.0.0.1:4222",
-    archive: Annotated[Path, typer.Option(help="Folder of the archive.")] = Path("archive"),
+    archive: Annotated[Path, typer.Option(envvar="RENDEZVOUS_ARCHIVE", help="Folder of the archive.")] = Path(
+        "archive"
+    ),
     endpoint: Annotated[list[str] | None, typer.Option(help="Archive only this endpoint (repeatable).")] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(envvar="RENDEZVOUS_GRPC_PORT", help="Port of gRPC health, 0 a free one; none: it is not served."),
+    ] = None,
+    grpc_host: Annotated[str, typer.Option(envvar="RENDEZVOUS_GRPC_HOST", help="Address to listen on.")] = "127.0.0.1",
+    log_level: Annotated[
+        str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL", help="debug, info, warning, error.")
+    ] = "info",
+    log_format: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_FORMAT", help="text or json.")] = "text",
 ) -> None:
     """Archives every input parcel as Parquet until it is told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    heed_sigterm_early()
     try:
-        asyncio.run(_run(nats, archive.absolute(), tuple(endpoint or ())))
-    except (ArchiveError, OSError) as error:
+        configure_logs(log_level, log_format)
+        options = DecoyOptions(
+            nats=nats,
+            archive=archive.absolute(),
+            only=tuple(endpoint or ()),
+            grpc_port=grpc_port,
+            grpc_host=grpc_host,
+        )
+        asyncio.run(_run(options))
+    except InvalidRequestError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from error
+    except (ArchiveError, UnavailableError, OSError) as error:
         _log.error("stopped: %s", error)
         raise SystemExit(1) from error
 

@@ -13,6 +13,7 @@ from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidSpecError, UnavailableError
 from rendezvous_sdk.consumer import ModelConsumer
 from rendezvous_sdk.counters import Counters
+from rendezvous_sdk.health_door import HealthDoor
 from rendezvous_sdk.nats_connection import Connection, connect
 from rendezvous_sdk.registration import Registration
 from rendezvous_sdk.replica import new_replica_name
@@ -87,6 +88,7 @@ class Bridge:
         self._registration: Registration | None = None
         self._closed = asyncio.Event()
         self._info = v1.ModelInfo()
+        self._door: HealthDoor | None = None
 
     @property
     def far_address(self) -> str:
@@ -99,8 +101,11 @@ class Bridge:
 
         Raises:
             BridgeError: the model server, the endpoint and the mapping do not fit together.
+            UnavailableError: the port of gRPC health is taken.
         """
         options = self.options
+        if options.grpc_port is not None:
+            self._door = await HealthDoor.open(options.grpc_host, options.grpc_port, self._is_well)
         far_info = await self._wait_until_described()
         _refuse_loop(far_info.info, options)
         self._nc = await connect(
@@ -145,6 +150,8 @@ class Bridge:
 
     async def stop(self) -> None:
         """Drains: reads nothing more, hands back what waits, finishes and publishes what is being scored."""
+        if self._door is not None:
+            await self._door.close()
         await end_tasks(self._watching)
         if self._reader is not None:
             await self._reader.stop()
@@ -205,6 +212,9 @@ class Bridge:
 
     async def _check(self) -> None:
         await self._asking.submit(partial(self._far.check, INTERVAL_S))
+
+    def _is_well(self) -> bool:
+        return self._nc is not None and self._nc.is_connected and self._watch is not None and self._watch.is_up
 
     def _status(self) -> dict[str, object]:
         return {} if self._watch is None else self._watch.status

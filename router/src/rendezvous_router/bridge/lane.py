@@ -10,6 +10,7 @@ from rendezvous_proto.frames import FrameView, join_frames, slice_frame
 from rendezvous_sdk.model import Model
 from rendezvous_sdk.scoring import Delivery, ParcelScorer
 from rendezvous_sdk.thread import ModelThread
+from rendezvous_sdk.traces import is_sampled
 
 from rendezvous_router.bridge.channel import CallTimedOutError
 from rendezvous_router.bridge.far import CallContext, Far
@@ -139,9 +140,10 @@ class _Caller:
 
 
 def _context_of(deliveries: Sequence[Delivery]) -> CallContext:
-    """Of several requests in one call, the first that is traced stands for all."""
+    """Of several requests in one call, the first that is sampled stands for all, else the first that is traced."""
     items = [item for delivery in deliveries for item in delivery.parcel.items]
-    traced = next((item for item in items if _is_sendable(item.traceparent)), None)
+    sendable = [item for item in items if _is_sendable(item.traceparent)]
+    traced = next((item for item in sendable if is_sampled(item.traceparent)), next(iter(sendable), None))
     chosen = traced or next(iter(items), None)
     if chosen is None:
         return CallContext()

@@ -46,6 +46,10 @@ class BridgeOptions:
     """Seconds without a sign of life after which a parcel goes to another replica."""
     max_message_bytes: int = 64 * 1024 * 1024
     """Largest message to and from the model server."""
+    grpc_port: int | None = None
+    """Port of gRPC health, 0 a free one; None: it is not served."""
+    grpc_host: str = "127.0.0.1"
+    """Address to listen on."""
 
     def __post_init__(self) -> None:
         _check_range("concurrency", self.concurrency, 1, 256)
@@ -53,6 +57,7 @@ class BridgeOptions:
         _check_range("max rows", self.max_rows, 1, 10_000_000)
         _check_range("timeout", self.timeout_s, 0.01, 3600.0)
         _check_range("scoring limit", self.scoring_limit_s, 0.01, 3600.0)
+        _check_range("grpc port", self.grpc_port or 0, 0, 65535)
         self.serving()
 
     def serving(self) -> ServeOptions:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-import os
 import signal
 
+from rendezvous_sdk.logs import add_log_fields
+from rendezvous_sdk.signals import end_at_once
 from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.bridge.bridge import Bridge
@@ -35,6 +36,7 @@ async def run_bridge(options: BridgeOptions) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     bridge = Bridge(options)
+    add_log_fields(endpoint=options.endpoint, model=options.name, version=options.version, replica=bridge.replica)
     serving = asyncio.create_task(_serve_until_failed(bridge))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -81,8 +83,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     def drain(number: int) -> None:
         if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            end_at_once(number)
         _log.info("draining; a second signal ends this process at once")
         stop.set()
 

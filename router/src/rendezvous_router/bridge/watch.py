@@ -59,6 +59,11 @@ class FarWatch:
         self._woken = asyncio.Event()
 
     @property
+    def is_up(self) -> bool:
+        """Whether the model server is up, and the postbox read."""
+        return self._is_up
+
+    @property
     def status(self) -> dict[str, object]:
         """What `rendezvous models` shows: `state` (`up` or `down`), since when, and why it is down."""
         status: dict[str, object] = {

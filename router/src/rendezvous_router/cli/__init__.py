@@ -2,7 +2,7 @@
 
 import typer
 
-from rendezvous_router.cli import archive, bridge, conformance, explain, history, models, score, specs, up
+from rendezvous_router.cli import archive, bridge, conformance, explain, health, history, models, score, specs, up
 
 __all__ = ["app"]
 
@@ -24,6 +24,7 @@ app.command("rollback")(history.rollback)
 app.command("score")(score.score)
 app.command("explain")(explain.explain)
 app.command("models")(models.models)
+app.command("health")(health.health)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
 app.add_typer(archive.app, name="archive")

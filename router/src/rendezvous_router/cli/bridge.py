@@ -1,9 +1,7 @@
 """`rendezvous bridge`."""
 
 import asyncio
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +9,8 @@ import msgspec
 import typer
 from rendezvous.spec import parse_duration
 from rendezvous_proto.errors import InvalidRequestError
+from rendezvous_sdk.logs import configure_logs
+from rendezvous_sdk.signals import heed_sigterm_early
 from rich.markup import escape
 
 from rendezvous_router.bridge import (
@@ -62,16 +62,23 @@ def bridge(
             envvar="RENDEZVOUS_ACK_WAIT", help="Without a sign of life for so long, a parcel goes to another replica."
         ),
     ] = "1s",
-    log_level: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL")] = "INFO",
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(envvar="RENDEZVOUS_GRPC_PORT", help="Port of gRPC health, 0 a free one; none: it is not served."),
+    ] = None,
+    grpc_host: Annotated[str, typer.Option(envvar="RENDEZVOUS_GRPC_HOST", help="Address to listen on.")] = "127.0.0.1",
+    log_level: Annotated[
+        str, typer.Option(envvar="RENDEZVOUS_LOG_LEVEL", help="debug, info, warning, error.")
+    ] = "info",
+    log_format: Annotated[str, typer.Option(envvar="RENDEZVOUS_LOG_FORMAT", help="text or json.")] = "text",
 ) -> None:
     """Joins a model server to an endpoint, until SIGTERM or Ctrl-C; then drains.
 
     Exit status: 0 drained, 1 serving failed, 2 the model server, the endpoint and the options do not fit together.
     """
+    heed_sigterm_early()
     try:
-        logging.basicConfig(
-            level=_level(log_level), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        configure_logs(log_level, log_format)
         name, version = _split_model(model)
         options = BridgeOptions(
             endpoint=endpoint,
@@ -86,6 +93,8 @@ def bridge(
             timeout_s=_seconds("--timeout", timeout),
             scoring_limit_s=_seconds("--scoring-limit", scoring_limit),
             ack_wait_s=_seconds("--ack-wait", ack_wait),
+            grpc_port=grpc_port,
+            grpc_host=grpc_host,
         )
         status = asyncio.run(run_bridge(options))
     except (BridgeError, InvalidRequestError) as error:
@@ -108,16 +117,6 @@ def _mapping(file: Path | None, inputs: str | None, outputs: str | None) -> Mapp
         inputs={**read.inputs, **(parse_inputs(inputs) if inputs else {})},
         outputs={**read.outputs, **(parse_outputs(outputs) if outputs else {})},
     )
-
-
-def _level(text: str) -> int:
-    """Returns the number of a level of `logging`."""
-    levels = logging.getLevelNamesMapping()
-    name = text.strip().upper()
-    if name not in levels:
-        known = ", ".join(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
-        raise InvalidRequestError(f"--log-level (RENDEZVOUS_LOG_LEVEL) is {text!r}: give one of {known}")
-    return levels[name]
 
 
 def _seconds(option: str, text: str) -> float:
