@@ -1,6 +1,7 @@
 """Servers and routers of a cluster killed under load: nothing that was accepted is lost."""
 
 import asyncio
+import signal
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.js.errors import ServiceUnavailableError
 from rendezvous_proto.postbox import durable_stream
 from rendezvous_router.archive_check import ArchiveReport, read_expected, verify_archive
 from rendezvous_router.nats_server import find_free_port
@@ -62,11 +64,15 @@ class Installation:
 
     async def check_archive(self) -> ArchiveReport:
         """Waits until the decoy has all that the stream has, and returns what the archive holds."""
+        await asyncio.to_thread(self.cluster.wait_healthy)
         client = await connect(self.cluster.urls, name="test", timeout_s=5)
         reports: list[ArchiveReport] = []
 
         async def complete() -> bool:
-            expected = await read_expected(client, "sum")
+            try:
+                expected = await read_expected(client, "sum")
+            except ServiceUnavailableError:
+                return False  # a server that came back does not know yet who leads
             reports.append(verify_archive(self.archive, "sum", expected=expected))
             return reports[-1].pending == 0
 
@@ -128,6 +134,34 @@ async def test_servers_and_a_router_die_under_load(installation: Installation, n
     check_outcomes(load)
     report = await installation.check_archive()
     check_archive(load, report)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGSTOP], ids=["ends", "hangs"])
+async def test_the_leader_ends_or_hangs_under_load(
+    installation: Installation, nats_cluster: NatsCluster, what: signal.Signals
+) -> None:
+    """The server that leads the stream is told to end, or hangs with its connections open: as if it were killed."""
+    await installation.start(SPEC)
+    assert installation.balancer is not None
+    load = OpenLoop(installation.balancer.address, rate=RATE, timeout_s=TIMEOUT_S)
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(4.0)
+    leader = await nats_cluster.leader_of(durable_stream("sum"))
+    assert leader is not None
+    since_s = load.now_s
+    nats_cluster.signal(leader, what)
+    await asyncio.sleep(18.0)
+    load.stop()
+    await running
+    describe(load, {f"the leader gets {what.name}": since_s})
+    if what == signal.SIGSTOP:
+        nats_cluster.signal(leader, signal.SIGCONT)
+    else:
+        await asyncio.to_thread(nats_cluster.nodes[leader].stop)
+        await asyncio.to_thread(nats_cluster.start, leader)
+    check_outcomes(load)
+    check_archive(load, await installation.check_archive())
 
 
 def check_outcomes(load: OpenLoop) -> None:
