@@ -58,7 +58,7 @@ def configure_logs(
     """
     number = _LEVELS[_chosen("log level", "RENDEZVOUS_LOG_LEVEL", level, _LEVELS, "info")]
     is_json = _chosen("log format", "RENDEZVOUS_LOG_FORMAT", format, _FORMATS, "text") == "json"
-    handler = _EventHandler(stream or sys.stderr)
+    handler = _EventHandler(stream)
     handler.setFormatter(_JsonFormatter() if is_json else _TextFormatter(_TEXT))
     handler.fields.update(constant_fields)
     root = logging.getLogger()
@@ -93,9 +93,15 @@ def _own_handlers() -> "list[_EventHandler]":
 class _EventHandler(logging.StreamHandler[TextIO]):
     """Completes each event with the fields of the process and the ids of the present span."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream or sys.stderr)
         self.fields: dict[str, object] = {}
+        self._is_to_stderr = stream is None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._is_to_stderr:
+            self.stream = sys.stderr  # whatever that is by now: tests of commands replace it for a while
+        super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
         own = record.__dict__

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from nats import errors
+from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidSpecError, UnavailableError
@@ -233,10 +234,10 @@ class Bridge:
 class _AwaitedStream(ModelConsumer):
     """Waits for the endpoint as models do, but makes no consumer: a bridge that is refused leaves none behind."""
 
-    async def ensure(self) -> None:
+    async def _ensure(self, asked: JetStreamContext) -> None:
         """Returns if the endpoint's stream is there; raises as `ModelConsumer.ensure` does."""
         try:
-            await self._js.consumer_info(self.stream, self.name)
+            await asked.consumer_info(self.stream, self.name)
         except NotFoundError as error:
             if error.err_code != _NO_SUCH_CONSUMER:
                 raise
