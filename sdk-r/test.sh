@@ -13,7 +13,7 @@ fi
 Rscript -e 'library(rendezvous)' >/dev/null 2>&1 || "$here/install.sh" "${R_LIBS%%:*}"
 # Nothing in the environment tells the tests' models what to do.
 unset RENDEZVOUS_ENDPOINT RENDEZVOUS_MODEL RENDEZVOUS_VERSION RENDEZVOUS_NATS RENDEZVOUS_GRPC_HOST RENDEZVOUS_GRPC_PORT \
-  RENDEZVOUS_ACK_WAIT RENDEZVOUS_SCORING_LIMIT RENDEZVOUS_PROBE 2>/dev/null || true
+  RENDEZVOUS_ACK_WAIT RENDEZVOUS_SCORING_LIMIT RENDEZVOUS_PROBE RENDEZVOUS_LOG_LEVEL RENDEZVOUS_LOG_FORMAT 2>/dev/null || true
 cd "$here/tests/testthat"
 exec Rscript -e '
   filter <- commandArgs(TRUE)

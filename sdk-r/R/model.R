@@ -122,7 +122,9 @@ evaluator <- function(model) {
   function(df) {
     trace <- ""
     tryCatch(
-      withCallingHandlers(list(not_null(score(df))), error = function(cond) trace <<- trace_of(sys.calls())),
+      withCallingHandlers(list(not_null(score(df))),
+        error = function(cond) trace <<- trace_of(sys.calls()), warning = log_warning, message = log_message
+      ),
       error = function(cond) failure_of(cond, trace),
       interrupt = function(cond) NULL
     )

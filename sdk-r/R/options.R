@@ -64,7 +64,8 @@ serve_options <- function(model, endpoint, name, version, nats, grpc_host, grpc_
     max_joined_rows = check_range("max joined rows", whole_number(max_joined_rows, "max joined rows"), 1, 1e7),
     max_message_bytes = check_range("max message bytes", whole_number(max_message_bytes, "max message bytes"), 1024, 512 * 1024^2),
     queue_capacity = check_range("queue capacity", whole_number(queue_capacity, "queue capacity"), 1, 1e6),
-    log_level = toupper(Sys.getenv("RENDEZVOUS_LOG_LEVEL", "INFO"))
+    log_level = from_environment(NULL, "RENDEZVOUS_LOG_LEVEL", "info"),
+    log_format = from_environment(NULL, "RENDEZVOUS_LOG_FORMAT", "text")
   )
   unwrap(serve_check(options))
   options

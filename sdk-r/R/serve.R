@@ -2,7 +2,9 @@
 #'
 #' Reads the postbox of the endpoint and serves the gRPC service `rendezvous.v1.Score` with health and reflection;
 #' registers model and replica. It waits for NATS and for the endpoint's streams as long as it takes, reconnects by
-#' itself, and prints one line `ready: ...` on standard output once both doors are open. Its log goes to standard error.
+#' itself, and prints one line `ready: ...` on standard output once both doors are open. Its log goes to standard error:
+#' as text, or, where `RENDEZVOUS_LOG_FORMAT` is `json`, one JSON object a line, the model's messages and warnings among
+#' them. `RENDEZVOUS_LOG_LEVEL` is `debug`, `info`, `warning` or `error`.
 #'
 #' Waiting parcels are scored together as one table; where the model fails, the table is halved by requests until those
 #' that fail stand alone. SIGTERM or SIGINT drains: nothing more is read, what waits goes back, what is being scored is
@@ -52,10 +54,12 @@ rdv_serve <- function(model, endpoint = NULL, name = NULL, version = NULL, nats 
     max_joined_rows, max_message_bytes, queue_capacity
   )
   check_not_forked()
+  start_logging(options)
+  on.exit(loaded$is_log_json <- FALSE)
   model$name <- options$name
   old <- options(warn = 1)
   on.exit(options(old), add = TRUE)
-  if (!is.null(model$setup)) model$setup()
+  if (!is.null(model$setup)) logged(model$setup())
   if (!is.null(model$close)) on.exit(model$close(), add = TRUE)
   info <- model_info(model, options$version, find = TRUE)
   is_drained <- unwrap(without_quit(serve_run(options, info, evaluator(model))))

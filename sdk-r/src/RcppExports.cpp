@@ -10,6 +10,18 @@ Rcpp::Rostream<true>&  Rcpp::Rcout = Rcpp::Rcpp_cout_get();
 Rcpp::Rostream<false>& Rcpp::Rcerr = Rcpp::Rcpp_cerr_get();
 #endif
 
+// health_status
+SEXP health_status(const std::string& address, const std::string& service, double timeout_ms);
+RcppExport SEXP _rendezvous_health_status(SEXP addressSEXP, SEXP serviceSEXP, SEXP timeout_msSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< const std::string& >::type address(addressSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type service(serviceSEXP);
+    Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(health_status(address, service, timeout_ms));
+    return rcpp_result_gen;
+END_RCPP
+}
 // status_fault
 Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin);
 RcppExport SEXP _rendezvous_status_fault(SEXP grpc_codeSEXP, SEXP detailsSEXP, SEXP error_binSEXP) {
@@ -253,6 +265,25 @@ BEGIN_RCPP
     return rcpp_result_gen;
 END_RCPP
 }
+// log_set
+void log_set(const Rcpp::List& options);
+RcppExport SEXP _rendezvous_log_set(SEXP optionsSEXP) {
+BEGIN_RCPP
+    Rcpp::traits::input_parameter< const Rcpp::List& >::type options(optionsSEXP);
+    log_set(options);
+    return R_NilValue;
+END_RCPP
+}
+// log_write
+void log_write(const std::string& level, const std::string& text);
+RcppExport SEXP _rendezvous_log_write(SEXP levelSEXP, SEXP textSEXP) {
+BEGIN_RCPP
+    Rcpp::traits::input_parameter< const std::string& >::type level(levelSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type text(textSEXP);
+    log_write(level, text);
+    return R_NilValue;
+END_RCPP
+}
 // box_make
 SEXP box_make(const Rcpp::List& info, const Rcpp::Function& evaluate, const Rcpp::List& identity);
 RcppExport SEXP _rendezvous_box_make(SEXP infoSEXP, SEXP evaluateSEXP, SEXP identitySEXP) {
@@ -395,6 +426,7 @@ END_RCPP
 }
 
 static const R_CallMethodDef CallEntries[] = {
+    {"_rendezvous_health_status", (DL_FUNC) &_rendezvous_health_status, 3},
     {"_rendezvous_status_fault", (DL_FUNC) &_rendezvous_status_fault, 3},
     {"_rendezvous_client_make", (DL_FUNC) &_rendezvous_client_make, 2},
     {"_rendezvous_client_describe", (DL_FUNC) &_rendezvous_client_describe, 3},
@@ -417,6 +449,8 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_info_check", (DL_FUNC) &_rendezvous_info_check, 1},
     {"_rendezvous_serve_check", (DL_FUNC) &_rendezvous_serve_check, 1},
     {"_rendezvous_serve_run", (DL_FUNC) &_rendezvous_serve_run, 3},
+    {"_rendezvous_log_set", (DL_FUNC) &_rendezvous_log_set, 1},
+    {"_rendezvous_log_write", (DL_FUNC) &_rendezvous_log_write, 2},
     {"_rendezvous_box_make", (DL_FUNC) &_rendezvous_box_make, 3},
     {"_rendezvous_box_parcel", (DL_FUNC) &_rendezvous_box_parcel, 5},
     {"_rendezvous_box_parcel_facts", (DL_FUNC) &_rendezvous_box_parcel_facts, 1},

@@ -35,6 +35,8 @@ class Call {
   v1::ScoreRequest request;
   std::string traceparent;
   int64_t received_unix_us = 0;
+  // When R began with it; 0: not yet.
+  int64_t started_unix_us = 0;
 };
 
 // What R does next: a batch of parcels to be scored as one table, or one call, or nothing.

@@ -22,14 +22,19 @@ void check(natsStatus status, const std::string& what) {
   if (status != NATS_OK) throw NatsError(what, status);
 }
 
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t");
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts;
   size_t start = 0;
   for (size_t end = text.find(separator); end != std::string::npos; end = text.find(separator, start)) {
-    parts.push_back(text.substr(start, end - start));
+    parts.push_back(trimmed(text.substr(start, end - start)));
     start = end + 1;
   }
-  parts.push_back(text.substr(start));
+  parts.push_back(trimmed(text.substr(start)));
   return parts;
 }
 
@@ -166,9 +171,13 @@ google::protobuf::Struct NatsLink::request_json(const std::string& subject, cons
   const auto error = json.fields().find("error");
   if (error == json.fields().end()) return json;
   const auto& fields = error->second.struct_value().fields();
-  const auto code = fields.find("code"), description = fields.find("description");
-  throw NatsError(description == fields.end() ? "refused" : description->second.string_value(),
-                  code == fields.end() ? 500 : static_cast<int>(code->second.number_value()));
+  const auto number = [&fields](const char* name, int otherwise) {
+    const auto found = fields.find(name);
+    return found == fields.end() ? otherwise : static_cast<int>(found->second.number_value());
+  };
+  const auto description = fields.find("description");
+  throw NatsError(description == fields.end() ? "refused" : description->second.string_value(), number("code", 500),
+                  number("err_code", 0));
 }
 
 void NatsLink::on_connected(natsConnection*, void* closure) {

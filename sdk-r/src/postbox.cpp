@@ -21,6 +21,12 @@ constexpr double kMaxPayloadShare = 0.95;
 constexpr int64_t kAheadUs = 20'000;
 constexpr int kMostCredit = 64;
 
+LogFields about(const v1::Parcel& parcel) {
+  LogFields fields;
+  fields.parcel_id = parcel.parcel_id();
+  return fields;
+}
+
 // What the subject of an acknowledgement says of the delivery:
 // $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<...>.<stored, ns>.<pending>,
 // or with domain and account before the stream and a random token at the end.
@@ -179,7 +185,8 @@ bool Postbox::answer_one(const Waiting& waiting, const v1::ParcelScore& score) {
     if (link_.epoch() == epoch) settle(waiting.ack_subject, has_rows_of_items(parcel) ? "+ACK" : "+TERM");
     return true;
   } catch (const NatsError& error) {
-    log(Level::warning, "parcel " + shown_name(parcel.parcel_id()) + " comes again: " + error.what());
+    log(Level::warning, "parcel " + shown_name(parcel.parcel_id()) + " comes again: " + error.what(),
+        about(parcel));
     return false;
   }
 }
@@ -197,7 +204,8 @@ void Postbox::publish_score(const v1::Parcel& parcel, const v1::ParcelScore& sco
     if (error.status != NATS_MAX_PAYLOAD) throw;
     fault = error.what();
   }
-  log(Level::error, "score of parcel " + shown_name(parcel.parcel_id()) + " cannot be published: " + fault);
+  log(Level::error, "score of parcel " + shown_name(parcel.parcel_id()) + " cannot be published: " + fault,
+      about(parcel));
 }
 
 void Postbox::leave(const std::vector<std::shared_ptr<Waiting>>& batch) {

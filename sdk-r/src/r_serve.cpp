@@ -18,6 +18,8 @@ namespace rv {
 
 namespace {
 constexpr int64_t kWaitMs = 50;
+constexpr size_t kTraceIdAt = 3;
+constexpr size_t kTraceIdOctets = 32;
 constexpr int64_t kTickMs = 20;
 constexpr int64_t kGrpcGraceMs = 3000;
 constexpr int64_t kInterruptAgainUs = 2'000'000;
@@ -33,7 +35,7 @@ class Replica {
         model_(evaluate, info_.signature(), hints_of(info["inputs"], Rcpp::as<bool>(info["int64_as_numeric"])), options_.scoring_limit_us),
         scorer_({options_.endpoint, options_.name, options_.version, options_.replica},
                 [this](const v1::Frame& frame) { return model_.score(frame); }, unix_us) {
-    scorer_.on_failure = [this](const Fault& fault) { log_failure(fault); };
+    scorer_.on_failure = [this](const Fault& fault, const RequestName& name) { log_failure(fault, name); };
   }
 
   // Serves until a signal comes, then drains; true: all was answered or given back in time.
@@ -105,10 +107,12 @@ class Replica {
       if (call.left_us() <= 0) {
         throw Fault(v1::ERROR_CODE_EXPIRED, "the deadline had passed before the model began with the request");
       }
+      call.started_unix_us = unix_us();
       v1::ScoreReply reply;
       reply.mutable_timing()->set_received_unix_us(call.received_unix_us);
-      reply.mutable_timing()->set_started_unix_us(unix_us());
-      *reply.mutable_outputs() = scorer_.score_request(call.request.inputs());
+      reply.mutable_timing()->set_started_unix_us(call.started_unix_us);
+      *reply.mutable_outputs() = scorer_.score_request(
+          call.request.inputs(), {call.request.request_id(), std::string_view(), call.traceparent});
       reply.mutable_timing()->set_finished_unix_us(unix_us());
       reply.set_request_id(call.request.request_id());
       reply.set_model(options_.name);
@@ -143,11 +147,18 @@ class Replica {
     inbox_.done();
   }
 
-  void log_failure(const Fault& fault) const {
-    std::string text = "model " + options_.name + ":" + options_.version + " failed on one request: " +
-                       facts_of(fault.code()).name + ": " + fault.error().message();
-    if (fault.code() == v1::ERROR_CODE_MODEL_FAILED && !model_.last_trace.empty()) text += "\n" + model_.last_trace;
-    log(Level::warning, text);
+  void log_failure(const Fault& fault, const RequestName& name) const {
+    LogFields fields;
+    fields.request_id = name.request_id;
+    fields.parcel_id = name.parcel_id;
+    fields.error_code = facts_of(fault.code()).name;
+    const std::string traceparent(name.traceparent);
+    if (is_traceparent(traceparent)) fields.trace_id = traceparent.substr(kTraceIdAt, kTraceIdOctets);
+    if (fault.code() == v1::ERROR_CODE_MODEL_FAILED) fields.exception = model_.last_trace;
+    log(Level::warning,
+        "model " + options_.name + ":" + options_.version + " failed on one request: " + fields.error_code + ": " +
+            fault.error().message(),
+        fields);
   }
 
   // The thread that watches: progress signals, scoring limit, drain.
@@ -235,12 +246,6 @@ ServeOptions options_of(const Rcpp::List& list) {
   check_version(options.version);
   return options;
 }
-
-Level level_of(const std::string& name) {
-  if (name == "DEBUG") return Level::debug;
-  if (name == "WARNING") return Level::warning;
-  return name == "ERROR" ? Level::error : Level::info;
-}
 }  // namespace
 
 }  // namespace rv
@@ -256,7 +261,18 @@ SEXP serve_check(const Rcpp::List& options) {
 // [[Rcpp::export(rng = false)]]
 SEXP serve_run(const Rcpp::List& options, const Rcpp::List& info, const Rcpp::Function& evaluate) {
   return rv::guarded([&]() -> SEXP {
-    rv::set_log_level(rv::level_of(Rcpp::as<std::string>(options["log_level"])));
     return Rcpp::wrap(rv::Replica(rv::options_of(options), info, evaluate).run());
   });
 }
+
+// Before anything is logged.
+// [[Rcpp::export(rng = false)]]
+void log_set(const Rcpp::List& options) {
+  rv::set_log(rv::level_of(Rcpp::as<std::string>(options["log_level"])),
+              rv::log_format_of(Rcpp::as<std::string>(options["log_format"])));
+  rv::set_log_identity({Rcpp::as<std::string>(options["endpoint"]), Rcpp::as<std::string>(options["name"]),
+                        Rcpp::as<std::string>(options["version"]), Rcpp::as<std::string>(options["replica"])});
+}
+
+// [[Rcpp::export(rng = false)]]
+void log_write(const std::string& level, const std::string& text) { rv::log(rv::level_of(level), text); }

@@ -13,6 +13,25 @@ constexpr int64_t kRequestTimeoutMs = 2000;
 constexpr int64_t kModelsHistory = 8;
 constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
 
+// A bucket of a cluster is kept on so many servers, of which one may fail; of a single server, on that.
+constexpr int kClusterServers = 3;
+constexpr int kTooFewPeers = 10005;
+constexpr int kNotClustered = 10074;
+constexpr int kNameInUse = 10058;
+
+std::string bucket_config(const char* bucket, int64_t history, int64_t ttl_s, bool in_memory, int servers) {
+  const int64_t two_minutes = 120;
+  const int64_t window_s = ttl_s > 0 && ttl_s < two_minutes ? ttl_s : two_minutes;
+  return std::string("{\"name\": \"KV_") + bucket + "\", \"subjects\": [\"$KV." + bucket +
+         ".>\"], \"max_msgs_per_subject\": " + std::to_string(history) +
+         ", \"max_age\": " + std::to_string(ttl_s * kNanosecondsPerSecond) +
+         ", \"duplicate_window\": " + std::to_string(window_s * kNanosecondsPerSecond) + ", \"storage\": \"" +
+         (in_memory ? "memory" : "file") + "\", \"num_replicas\": " + std::to_string(servers) +
+         ", \"retention\": \"limits\", \"discard\": \"new\", \"max_msgs\": -1, \"max_bytes\": -1, "
+         "\"max_consumers\": -1, \"max_msg_size\": -1, \"allow_direct\": true, \"allow_rollup_hdrs\": true, "
+         "\"deny_delete\": true}";
+}
+
 std::string field(const std::string& name, const std::string& value) {
   return "\"" + name + "\": \"" + value + "\", ";  // names, versions and addresses hold nothing to escape
 }
@@ -59,21 +78,17 @@ void Registration::ensure_bucket(const char* bucket, int64_t history, int64_t tt
   } catch (const NatsError& error) {
     if (error.code != 404) throw;
   }
-  const int64_t two_minutes = 120;
-  const int64_t window_s = ttl_s > 0 && ttl_s < two_minutes ? ttl_s : two_minutes;
-  const std::string config =
-      "{\"name\": \"" + stream + "\", \"subjects\": [\"$KV." + bucket + ".>\"], \"max_msgs_per_subject\": " +
-      std::to_string(history) + ", \"max_age\": " + std::to_string(ttl_s * kNanosecondsPerSecond) +
-      ", \"duplicate_window\": " + std::to_string(window_s * kNanosecondsPerSecond) + ", \"storage\": \"" +
-      (in_memory ? "memory" : "file") +
-      "\", \"retention\": \"limits\", \"discard\": \"new\", \"num_replicas\": 1, \"max_msgs\": -1, \"max_bytes\": -1, "
-      "\"max_consumers\": -1, \"max_msg_size\": -1, \"allow_direct\": true, \"allow_rollup_hdrs\": true, "
-      "\"deny_delete\": true}";
-  try {
-    link_.request_json("$JS.API.STREAM.CREATE." + stream, config, kRequestTimeoutMs);
-    log(Level::info, std::string("made bucket ") + bucket);
-  } catch (const NatsError& error) {
-    if (error.code != 400) throw;  // another process was faster
+  for (const int servers : {kClusterServers, 1}) {
+    try {
+      link_.request_json("$JS.API.STREAM.CREATE." + stream, bucket_config(bucket, history, ttl_s, in_memory, servers),
+                         kRequestTimeoutMs);
+      log(Level::info, std::string("made bucket ") + bucket);
+      return;
+    } catch (const NatsError& error) {
+      if (error.err_code == kNameInUse) return;  // another process was faster
+      const bool is_too_few = error.err_code == kTooFewPeers || error.err_code == kNotClustered;
+      if (servers == 1 || !is_too_few) throw;
+    }
   }
 }
 

@@ -79,6 +79,14 @@ struct ParcelScorer::Work {
     }
   }
 
+  // Appends the names of the live items.
+  void name_into(std::vector<RequestName>* names) const {
+    for (const size_t index : live) {
+      const auto& item = delivery.parcel.items(static_cast<int>(index));
+      names->push_back({item.request_id(), delivery.parcel.parcel_id(), item.traceparent()});
+    }
+  }
+
   // Rows of the live items: the parcel's own frame where all live.
   const v1::Frame& table() {
     if (errors.empty()) return delivery.parcel.inputs();
@@ -130,10 +138,10 @@ std::vector<v1::ParcelScore> ParcelScorer::score_parcels(const std::vector<const
   return scores;
 }
 
-v1::Frame ParcelScorer::score_request(const v1::Frame& frame) {
+v1::Frame ParcelScorer::score_request(const v1::Frame& frame, const RequestName& name) {
   check_frame(frame);
   check_rows(frame);
-  const Outcome outcome = attempt(frame, 0, 1);
+  const Outcome outcome = attempt(frame, 0, 1, name);
   if (outcome.error) throw *outcome.error;
   return *outcome.outputs;
 }
@@ -189,8 +197,10 @@ void ParcelScorer::score_together(std::vector<Work*> works) {
   if (works.size() == 1) return score_alone(works[0]);
   std::vector<const v1::Frame*> tables;
   std::vector<int64_t> counts;
+  std::vector<RequestName> names;
   for (Work* work : works) {
     tables.push_back(&work->table());
+    work->name_into(&names);
     counts.insert(counts.end(), work->live_rows.begin(), work->live_rows.end());
   }
   v1::Frame table;
@@ -201,7 +211,7 @@ void ParcelScorer::score_together(std::vector<Work*> works) {
     for (Work* work : works) score_alone(work);
     return;
   }
-  const auto outcomes = score_items(table, counts);
+  const auto outcomes = score_items(table, counts, names);
   size_t first = 0;
   for (Work* work : works) {
     const size_t last = first + work->live.size();
@@ -220,10 +230,15 @@ void ParcelScorer::score_together(std::vector<Work*> works) {
   }
 }
 
-void ParcelScorer::score_alone(Work* work) { work->outcomes = score_items(work->table(), work->live_rows); }
+void ParcelScorer::score_alone(Work* work) {
+  std::vector<RequestName> names;
+  work->name_into(&names);
+  work->outcomes = score_items(work->table(), work->live_rows, names);
+}
 
 std::vector<ParcelScorer::Outcome> ParcelScorer::score_items(const v1::Frame& table,
-                                                             const std::vector<int64_t>& counts) {
+                                                             const std::vector<int64_t>& counts,
+                                                             const std::vector<RequestName>& names) {
   std::vector<int64_t> bounds{0};
   for (const int64_t rows : counts) bounds.push_back(bounds.back() + rows);
   std::vector<Outcome> outcomes;
@@ -234,7 +249,8 @@ std::vector<ParcelScorer::Outcome> ParcelScorer::score_items(const v1::Frame& ta
     waiting.pop_back();
     const bool is_whole = stop - start == counts.size();
     const Outcome outcome =
-        is_whole ? attempt(table, start, stop) : attempt(slice_frame(table, bounds[start], bounds[stop]), start, stop);
+        is_whole ? attempt(table, start, stop, names[start])
+                 : attempt(slice_frame(table, bounds[start], bounds[stop]), start, stop, names[start]);
     if (outcome.error && failed_at < 0) failed_at = monotonic_us();
     const bool is_settled = !outcome.error || stop - start == 1 || outcome.error->code() == v1::ERROR_CODE_INVALID_FRAME ||
                             monotonic_us() - failed_at > kSplittingLimitUs;
@@ -249,11 +265,12 @@ std::vector<ParcelScorer::Outcome> ParcelScorer::score_items(const v1::Frame& ta
   return outcomes;
 }
 
-ParcelScorer::Outcome ParcelScorer::attempt(const v1::Frame& part, size_t start, size_t stop) {
+ParcelScorer::Outcome ParcelScorer::attempt(const v1::Frame& part, size_t start, size_t stop,
+                                            const RequestName& name) {
   try {
     return {start, stop, std::make_shared<v1::Frame>(score_table_(part)), nullptr};
   } catch (const Fault& fault) {
-    if (stop - start == 1) on_failure(fault);
+    if (stop - start == 1) on_failure(fault, name);
     return {start, stop, nullptr, std::make_shared<Fault>(fault)};
   }
 }

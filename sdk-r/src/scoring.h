@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "frame.h"
@@ -44,8 +45,16 @@ struct Identity {
 // Scores the rows of one sound frame; throws Fault.
 using ScoreTable = std::function<v1::Frame(const v1::Frame&)>;
 using Clock = std::function<int64_t()>;
+
+// A request that is being scored, as logs name it. Views of the request, which outlives its scoring.
+struct RequestName {
+  std::string_view request_id;
+  std::string_view parcel_id;  // empty: it came over gRPC
+  std::string_view traceparent;
+};
+
 // Told of each failure that is one request's own.
-using OnFailure = std::function<void(const Fault&)>;
+using OnFailure = std::function<void(const Fault&, const RequestName&)>;
 
 // Scores parcels with one model. Not thread-safe: called from R's thread only.
 class ParcelScorer {
@@ -57,13 +66,13 @@ class ParcelScorer {
   int64_t max_bytes = kMaxParcelBytes;
   // Most rows of one table.
   int64_t max_rows = 1'000'000;
-  OnFailure on_failure = [](const Fault&) {};
+  OnFailure on_failure = [](const Fault&, const RequestName&) {};
 
   // One score for each delivery, in order. Whatever goes wrong is in it; nothing is thrown.
   std::vector<v1::ParcelScore> score_parcels(const std::vector<const Delivery*>& deliveries);
 
   // Scores the rows of one request; throws Fault as the error of an item in a parcel.
-  v1::Frame score_request(const v1::Frame& frame);
+  v1::Frame score_request(const v1::Frame& frame, const RequestName& name);
 
  private:
   struct Outcome;
@@ -74,8 +83,10 @@ class ParcelScorer {
   void check_parcel(const Delivery& delivery) const;
   void score_together(std::vector<Work*> works);
   void score_alone(Work* work);
-  std::vector<Outcome> score_items(const v1::Frame& table, const std::vector<int64_t>& counts);
-  Outcome attempt(const v1::Frame& part, size_t start, size_t stop);
+  std::vector<Outcome> score_items(const v1::Frame& table, const std::vector<int64_t>& counts,
+                                   const std::vector<RequestName>& names);
+  // *name*: of its first request.
+  Outcome attempt(const v1::Frame& part, size_t start, size_t stop, const RequestName& name);
   v1::ParcelScore reply(Work* work, int64_t started, int64_t finished);
 
   Identity identity_;

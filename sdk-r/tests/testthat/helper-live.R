@@ -108,8 +108,9 @@ start_model <- function(site, model_code, environment = character()) {
 }
 
 # Starts R code in a process of its own.
-start_code <- function(code) {
-  start_program(c(file.path(R.home("bin"), "Rscript"), "-e", code), c(R_LIBS = paste(.libPaths(), collapse = ":")))
+start_code <- function(code, environment = character()) {
+  environment <- c(R_LIBS = paste(.libPaths(), collapse = ":"), environment)
+  start_program(c(file.path(R.home("bin"), "Rscript"), "-e", code), environment)
 }
 
 stop_site <- function(site) {
