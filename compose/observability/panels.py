@@ -15,7 +15,7 @@ from compose.observability.queries import quantile
 PROMETHEUS = models.DataSourceRef(type_val="prometheus", uid="prometheus")
 TAG = "rendezvous"
 HEIGHT = 8
-_RANGE = "start=${__from}000&end=${__to}000"  # Jaeger counts microseconds
+_RANGE = "lookback=custom&limit=50&start=${__from}000&end=${__to}000"  # Jaeger counts microseconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -28,13 +29,30 @@ class Named:
     """Its labels that are compared, and with what."""
 
 
-def panels() -> Iterator[tuple[str, dict[str, object], list[str]]]:
+def panels() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     """Yields every panel of every dashboard: dashboard and title, the panel, its expressions as they stand there."""
     for path in DASHBOARDS:
         board = json.loads(path.read_text())
         for panel in board["panels"]:
             if panel["type"] != "row":
                 yield f"{board['title']} / {panel['title']}", panel, [target["expr"] for target in panel["targets"]]
+
+
+def panel_links() -> Iterator[str]:
+    """Yields the links of every dashboard, and those behind its panels' series, as they stand there."""
+    for path in DASHBOARDS:
+        yield from (link["url"] for link in json.loads(path.read_text())["links"] if link["type"] == "link")
+    for _, panel, _ in panels():
+        yield from (link["url"] for link in panel["fieldConfig"]["defaults"].get("links", []))
+
+
+def fill_in_link(link: str, values: Mapping[str, object]) -> str:
+    """Returns a link with Grafana's variables replaced.
+
+    Raises:
+        KeyError: it names another one.
+    """
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(values[found[1]]), link)
 
 
 def rules() -> list[dict[str, str]]:

@@ -67,9 +67,14 @@ class JaegerServer:
             raise
         return found[0] if found else None
 
-    def services(self) -> set[str]:
-        """Returns the names of the services that it has spans of."""
-        return set(json.loads(fetch(f"{self.query}/api/services"))["data"] or [])
+    def search(self, service: str, tags: Mapping[str, str], **more: str) -> set[str]:
+        """Returns the ids of the traces in which a span of *service* has the *tags*."""
+        asked = urllib.parse.urlencode({"service": service, "tags": json.dumps(dict(tags)), "limit": "100", **more})
+        return self.found_at(f"{self.query}/api/traces?{asked}")
+
+    def found_at(self, url: str) -> set[str]:
+        """Returns the ids of the traces that a search finds."""
+        return {found["traceID"] for found in json.loads(fetch(url))["data"]}
 
 
 class PrometheusServer:

@@ -108,7 +108,7 @@ def test_a_click_on_a_series_leads_to_traces_by_labels_that_it_has() -> None:
     """The links to Jaeger fill in labels of the series; a series without the label would lead nowhere."""
     linked = 0
     for where, panel, exprs in panels():
-        links = panel["fieldConfig"]["defaults"].get("links", [])  # type: ignore[index] # Grafana's own structure
+        links = panel["fieldConfig"]["defaults"].get("links", [])
         for label in {label for link in links for label in re.findall(r"labels\.(\w+)", link["url"])}:
             assert all(label in labels_of(expr) or label in expr.split("{")[1] for expr in exprs), f"{where}: {label}"
             linked += 1

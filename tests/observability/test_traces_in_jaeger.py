@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.observability.expressions import fill_in_link, panel_links
 from tests.observability.servers import JaegerServer
 from tests.observability.traces import wait_for_spans
 from tests.support.languages import require_language
@@ -82,7 +83,9 @@ async def test_every_request_is_a_whole_trace_in_jaeger(stack: Stack, jaeger: Ja
 
     [(trace_id, answer)] = await ask(stack, jaeger, 1.0)
     assert answer == 1.0
-    check_trace(Trace(whole(jaeger, trace_id, late), trace_id), late)
+    trace = Trace(whole(jaeger, trace_id, late), trace_id)
+    check_trace(trace, late)
+    check_search(jaeger, trace, late)
 
     [(trace_id, answer)] = await ask(stack, jaeger, -1.0)
     assert answer == "NO_ANSWER"
@@ -152,6 +155,23 @@ def check_trace(trace: Trace, late: str) -> None:
     check_decision(trace, late)
     check_times(trace, tardy, late)
     assert {span.status for span in trace.spans} <= {"UNSET", "OK"}
+
+
+def check_search(jaeger: JaegerServer, trace: Trace, late: str) -> None:
+    """Checks that the guide's searches and the dashboards' links find the trace."""
+    request_id = trace.server.attributes["rendezvous.request_id"]
+    champion = trace.server.attributes["rendezvous.decision.model"]
+    assert jaeger.search("rendezvous-router", {"rendezvous.request_id": request_id}) == {trace.trace_id}
+    assert trace.trace_id in jaeger.search("rendezvous-router", {}, operation=f"late {late}")
+    assert trace.trace_id not in jaeger.search("rendezvous-router", {"rendezvous.decision.rule": "otherwise"})
+    links = list(panel_links())
+    assert len(links) > 20
+    for link in sorted(set(links)):
+        span = trace.server if "service=rendezvous-router" in link else trace.scores[champion]
+        about = {"__field.labels.rendezvous_endpoint": "echo", "__field.labels.rendezvous_model": champion}
+        times = {"__from": span.start_ns // 1_000_000 - 60_000, "__to": span.end_ns // 1_000_000 + 60_000}
+        filled = fill_in_link(link, {"jaeger": jaeger.query, **about, **times})
+        assert trace.trace_id in jaeger.found_at(filled.replace("/search?", "/api/traces?")), filled
 
 
 def check_family(trace: Trace) -> None:
@@ -238,7 +258,7 @@ def check_times(trace: Trace, tardy: ReceivedSpan, late: str) -> None:
         assert trace.publish.start_ns - TOLERANCE_NS <= span.start_ns <= span.end_ns, language
         assert (span.end_ns > deadline_ns) == (language == late), language
     slept_ms = (trace.scores[late].end_ns - trace.scores[late].start_ns) / 1e6
-    assert LATE_MS - 5 < slept_ms < LATE_MS + 400
+    assert LATE_MS - 5 < slept_ms < LATE_MS + 5000  # sleep ends late on a loaded machine, never early
     assert abs(tardy.start_ns - deadline_ns) < 6_000_000
     assert tardy.end_ns >= trace.scores[late].end_ns - TOLERANCE_NS
 
@@ -274,7 +294,7 @@ def check_parcels(traces: Sequence[Trace]) -> None:
         assert counts == {len(members)}
     for members in shared:
         contexts = {(trace.trace_id, trace.publish.span_id) for trace in members}
-        [first] = [trace for trace in members if len(trace.publish.links) == len(members) - 1 or len(members) == 2][:1]
+        first = max(members, key=lambda trace: len(trace.publish.links))
         own = (first.trace_id, first.publish.span_id)
         assert set(first.publish.links) == contexts - {own}
         assert all(trace.publish.links == (own,) for trace in members if trace is not first)
