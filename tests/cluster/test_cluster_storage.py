@@ -1,7 +1,9 @@
 """What is stored in a cluster is stored on three servers, and what cannot be is refused in words."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -126,3 +128,32 @@ async def test_one_endpoint_without_streams_leaves_the_others_served(cluster_sta
     await eventually(served, "zeta is served, alpha is not")
     assert "alpha" in router.tail()
     assert "postbox.replicas = 5" in router.tail()
+
+
+async def test_specifications_change_while_a_server_is_gone(cluster_stack: Stack, nats_cluster: NatsCluster) -> None:
+    """The server that leads the bucket of specifications dies: nothing is abandoned, and the next change is in force.
+
+    Also the change that the dead server slept through, once it is back.
+    """
+    document: dict[str, Any] = {**ENDPOINT, "postbox": {"replicas": 3}}
+    await cluster_stack.apply(document)
+    router = cluster_stack.start_router()
+    leader = await nats_cluster.leader_of(f"KV_{ENDPOINTS_BUCKET}")
+    assert leader is not None
+    await asyncio.to_thread(nats_cluster.kill, leader)
+
+    async def elected() -> bool:
+        led = (f"KV_{ENDPOINTS_BUCKET}", f"KV_{ROUTERS_BUCKET}", durable_stream("sum"), score_stream("sum"))
+        return None not in [await nats_cluster.leader_of(stream) for stream in led]
+
+    await eventually(elected, "others lead what the dead server led")
+    revision = await cluster_stack.apply({**document, "description": "changed"})
+
+    async def in_force() -> bool:
+        return (await cluster_stack.status())["endpoints"].get("sum", {}).get("revision") == revision
+
+    await eventually(in_force, "the change is in force", within_s=12.0)
+    await asyncio.to_thread(nats_cluster.start, leader)
+    await asyncio.to_thread(nats_cluster.wait_healthy)
+    assert (await cluster_stack.status())["endpoints"]["sum"]["revision"] == revision
+    assert "deleted" not in router.log.read_text()
