@@ -15,6 +15,7 @@ lock() {
 }
 
 lock router router/pyproject.toml
-lock python-model --extra sklearn --extra otel sdk-python/pyproject.toml
+# The credit example's training reads YAML.
+lock python-model --extra sklearn --extra otel sdk-python/pyproject.toml compose/images/credit.in
 # What builds our own packages.
 lock build compose/images/build.in
