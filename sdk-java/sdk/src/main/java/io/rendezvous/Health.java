@@ -8,6 +8,9 @@ import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.nio.NioEventLoopGroup;
+import io.grpc.netty.shaded.io.netty.channel.socket.nio.NioSocketChannel;
+import io.grpc.netty.shaded.io.netty.util.concurrent.DefaultThreadFactory;
 import io.rendezvous.internal.Durations;
 import java.time.Duration;
 import java.util.Map;
@@ -43,7 +46,12 @@ public final class Health {
     public static void check(String address, String service, Duration timeout) {
         ServerAddress server = new ServerAddress(address);
         ClientOptions.checkPositive("timeout", timeout);
+        // One thread of the JDK's own sockets: a command starts faster without native libraries.
+        NioEventLoopGroup loop = new NioEventLoopGroup(1, new DefaultThreadFactory("rendezvous-health", true));
         ManagedChannel channel = NettyChannelBuilder.forTarget(address, InsecureChannelCredentials.create())
+                .eventLoopGroup(loop)
+                .channelType(NioSocketChannel.class)
+                .directExecutor()
                 .build();
         try {
             ServingStatus status = HealthGrpc.newBlockingStub(channel)
@@ -57,6 +65,7 @@ public final class Health {
             throw unhealthy(address, why(server, service, timeout, error));
         } finally {
             channel.shutdownNow();
+            loop.shutdownGracefully(0, 0, TimeUnit.MILLISECONDS);
         }
     }
 

@@ -67,7 +67,7 @@ public final class NatsConnections {
 
     private static Options options(String urls, String name, Events events) {
         return Options.builder()
-                .servers(urls.split(","))
+                .servers(urls.strip().split("\\s*,\\s*"))
                 .connectionName(name)
                 .maxReconnects(-1)
                 .reconnectWait(RECONNECT_WAIT)
@@ -90,7 +90,7 @@ public final class NatsConnections {
      * @throws InvalidRequestException one of them is none
      */
     public static String checkAddress(String urls) {
-        for (String url : (urls == null ? "" : urls).split(",", -1)) {
+        for (String url : (urls == null ? "" : urls).split("\\s*,\\s*", -1)) {
             try {
                 if (url.isBlank()) {
                     throw new IllegalArgumentException("it is empty");
@@ -128,7 +128,12 @@ public final class NatsConnections {
         public void connectionEvent(Connection connection, ConnectionListener.Events event) {
             switch (event) {
                 case CONNECTED -> established = connection;
-                case DISCONNECTED -> LOG.warn("disconnected from NATS at {}; trying to reconnect", shown);
+                case DISCONNECTED -> {
+                    // so is an attempt to connect that failed, of which the caller tells
+                    if (connection == established) {
+                        LOG.warn("disconnected from NATS at {}; trying to reconnect", shown);
+                    }
+                }
                 case RECONNECTED -> LOG.info("reconnected to NATS at {}", shown);
                 case RESUBSCRIBED -> onReconnected.run();
                 case CLOSED -> {
