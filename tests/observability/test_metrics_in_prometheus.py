@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rendezvous_proto.errors import RendezvousError
+from rendezvous_proto.errors import RendezvousError, UnavailableError
 from rendezvous_proto.v1 import Diagnostics
 
 from tests.observability.expressions import fill_in, panels
@@ -46,7 +46,7 @@ async def ask_a_round(caller: Caller) -> Counter[str]:
 
 @pytest.mark.timeout(180)
 async def test_every_panel_shows_what_happened(stack: Stack, prometheus: Path, tmp_path: Path) -> None:
-    """A model that fails, one that is late, one that is not there, a decoy: each panel has data, counts are exact."""
+    """Models that fail, are late, are not there; a decoy; nats-server gone: each panel has data, counts are exact."""
     await stack.apply(SPEC)
     stack.start_router()
     stack.start_decoy(tmp_path / "archive")
@@ -81,6 +81,12 @@ async def test_every_panel_shows_what_happened(stack: Stack, prometheus: Path, t
                 await until(server, fill_in(expr, endpoint="sum", interval="10s"), where)
     await until(server, 'ALERTS{alertname="RendezvousModelWithoutReplicas",rendezvous_model="ghost"}')
     assert not server.query('ALERTS{rendezvous_model="first"}')
+    stack.server.stop()
+    await until(server, 'ALERTS{alertname="RendezvousPostboxDisconnected"}')
+    async with Caller(stack.address) as caller:
+        with pytest.raises(UnavailableError):
+            await caller.score(TABLE)
+    await until(server, 'sum(rendezvous_requests_total{error_type="UNAVAILABLE"}) == 1')
     assert {(rule["name"], rule.get("lastError")) for rule in server.rules() if rule["health"] != "ok"} == set()
 
 
