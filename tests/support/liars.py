@@ -14,7 +14,7 @@ from typing import Any
 from rendezvous_proto import v1
 from rendezvous_proto.errors import ErrorCode
 from rendezvous_proto.postbox import durable_stream, durable_subjects, score_subject
-from rendezvous_sdk import grpc_server, postbox, probe, registration, replica, scoring, thread
+from rendezvous_sdk import grpc_server, parcel_work, postbox, probe, registration, replica, score_spans, scoring, thread
 from rendezvous_sdk.consumer import ModelConsumer
 
 
@@ -97,7 +97,7 @@ def sorts_rows() -> None:
 
 def mute_traces() -> None:
     """Answers no trace context."""
-    scoring.trace_scored = grpc_server.trace_scored = lambda *_: ""  # type: ignore[attr-defined]
+    scoring.is_traceparent = score_spans.is_traceparent = lambda _text: False  # type: ignore[attr-defined]
 
 
 def invents_ids() -> None:
@@ -113,8 +113,8 @@ def takes_any_id() -> None:
 def fails_as_one() -> None:
     """Fails a whole table for one bad row."""
 
-    def score_items(self: Any, table: Any, counts: Any) -> Any:
-        return [self._attempt(table, 0, len(counts))]
+    def score_items(self: Any, table: Any, items: Any) -> Any:
+        return [self._attempt(table, 0, len(items.counts), items)]
 
     scoring.ParcelScorer._score_items = score_items  # type: ignore[method-assign]
 
@@ -132,11 +132,11 @@ def own_clock() -> None:
     def admit(self: Any, refusal: Any) -> None:
         now = time.time_ns() // 1000
         items = enumerate(self.items)
-        self.errors = {i: scoring._expired(0, 0) for i, item in items if now >= item.deadline_unix_us}
+        self.errors = {i: parcel_work._expired(0, 0) for i, item in items if now >= item.deadline_unix_us}
         self.live = [index for index in range(len(self.items)) if index not in self.errors]
         self.live_rows = [self.rows[index] for index in self.live]
 
-    scoring._ParcelWork.admit = admit  # type: ignore[method-assign]
+    parcel_work.ParcelWork.admit = admit  # type: ignore[method-assign]
 
 
 def drops_late() -> None:
