@@ -14,6 +14,8 @@ CONFORMANCE := $(BIN)/rendezvous conformance probe/model --json --run
 # The languages beside Python, see toolchains/: all for the tests, two for the demo.
 LANGUAGES ?= java r go node cpp rust
 DEMO_LANGUAGES ?= java r
+# What only the tests need: Jaeger and a collector, built with Go; Prometheus and a Docker engine, from Debian.
+TEST_TOOLS ?= jaeger prometheus containers
 # Model processes share the cores with everything else here; one BLAS or OpenMP thread each.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
@@ -60,6 +62,7 @@ polyglot: languages ## One endpoint, seven languages: shows who answered
 
 .PHONY: test
 test: languages ## Run every test, in every language, against real servers and processes
+	@$(BIN)/python -m toolchains prepare $(TEST_TOOLS)
 	@$(BIN)/python -m toolchains test $(LANGUAGES)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -69,6 +72,7 @@ check: $(READY) $(BUF) ## Format, lint, types, protocol lint, generated files up
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy toolchains
+	$(BIN)/mypy compose/observability
 	$(BUF) lint proto
 	$(BUF) breaking proto --against ".git#ref=$$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse HEAD),subdir=proto"
 	$(BIN)/python proto/generate.py --check
@@ -76,6 +80,7 @@ check: $(READY) $(BUF) ## Format, lint, types, protocol lint, generated files up
 	$(BIN)/python rendezvous/generate.py --check
 	$(BIN)/python proto/vectors/make_vectors.py --check
 	$(BIN)/python router/document.py --check
+	$(BIN)/python -m compose.observability --check
 	sdk-r/tools/check_proto.sh
 
 .PHONY: format

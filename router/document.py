@@ -105,8 +105,8 @@ def with_metrics(text: str) -> str:
     lines = ["| metric | in Prometheus | kind | unit | labels | meaning |\n|---|---|---|---|---|---|\n"]
     for metric in METRICS:
         name = metric.prometheus_name + ("_total" if metric.kind is Kind.COUNTER else "")
-        labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
-        unit = f"`{metric.unit}`" if metric.unit else "–"
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
+        unit = f"`{metric.unit}`" if metric.unit else "-"
         cells = (f"`{metric.name}`", f"`{name}`", metric.kind, unit, labels, metric.description)
         lines.append(f"| {' | '.join(cells)} |\n")
     return f"{head}{BEGIN}{''.join(lines)}{END}{tail}"
