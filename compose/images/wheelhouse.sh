@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 to=.tools/wheelhouse
 mkdir -p "$to"
+if cat compose/images/*.lock | cmp -s - "$to/.fetched"; then exit 0; fi
 for lock in compose/images/*.lock; do
   # The images' Python and platform, whatever this machine's are.
   .venv/bin/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
@@ -13,3 +14,4 @@ for lock in compose/images/*.lock; do
     --platform "manylinux2014_$(uname -m)" --platform "manylinux_2_12_$(uname -m)" --platform "manylinux_2_5_$(uname -m)" \
     --platform any --dest "$to" --requirement "$lock"
 done
+cat compose/images/*.lock >"$to/.fetched"

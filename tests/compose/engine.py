@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -63,8 +64,8 @@ class PrivateEngine(Engine):
         self._run = Path(tempfile.mkdtemp(prefix="rendezvous-engine-"))
         self._process = self._start()
         try:
-            super().__init__(f"unix://{self._run / 'docker.sock'}")
             self._wait()
+            super().__init__(f"unix://{self._run / 'docker.sock'}")
             self._clear()
         except BaseException:
             self.stop()
@@ -86,9 +87,9 @@ class PrivateEngine(Engine):
     def _wait(self) -> None:
         give_up = time.monotonic() + START_TIMEOUT_S
         while self._process.poll() is None and time.monotonic() < give_up:
-            with contextlib.suppress(DockerException, OSError):
-                self.client.ping()
-                return
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self._run / "docker.sock")) == 0:
+                    return
             time.sleep(0.1)
         said = "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])
         raise EngineError(f"dockerd did not start; the end of its log:\n{said}", could_run=True)
@@ -98,13 +99,14 @@ class PrivateEngine(Engine):
         for container in self.client.containers.list(all=True):
             container.remove(force=True, v=True)
         self.client.networks.prune()
-        self.client.volumes.prune(filters={"all": "true"})
+        for volume in self.client.volumes.list():
+            volume.remove(force=True)
 
     def stop(self) -> None:
         """Ends the engine with everything in it, and unmounts what it mounted."""
-        with contextlib.suppress(DockerException, OSError):
-            self._clear()
-        with contextlib.suppress(AttributeError):
+        if hasattr(self, "client"):
+            with contextlib.suppress(DockerException, OSError):
+                self._clear()
             super().stop()
         self._process.send_signal(signal.SIGTERM)
         try:
@@ -120,7 +122,7 @@ class PrivateEngine(Engine):
     def _mounts(self) -> list[str]:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
         points = [line.split()[4] for line in lines]
-        return [point for point in points if point.startswith((f"{self._run}/", f"{self._data}/"))]
+        return [point for point in points if f"{point}/".startswith((f"{self._run}/", f"{self._data}/"))]
 
 
 def open_engine() -> Engine:
