@@ -26,6 +26,8 @@ TIMEOUT_S = 30.0
 """The clients' deadline, retries included."""
 FAILOVER_S = 20.0
 """What docs/cluster.md states."""
+RESTART_S = 4.0
+"""The same, where servers end in an orderly way: less than an election takes."""
 
 SPEC: dict[str, Any] = {
     **ENDPOINT,
@@ -163,6 +165,30 @@ async def test_the_leader_ends_or_hangs_under_load(
         await asyncio.to_thread(nats_cluster.nodes[leader].stop)
         await asyncio.to_thread(nats_cluster.start, leader)
     check_outcomes(load)
+    check_archive(load, await installation.check_archive())
+
+
+@pytest.mark.timeout(300)
+async def test_servers_are_restarted_one_by_one(installation: Installation, nats_cluster: NatsCluster) -> None:
+    """Each server is told to end and started again, once the one before is well: nobody waits for an election."""
+    await installation.start(SPEC)
+    assert installation.balancer is not None
+    load = OpenLoop(installation.balancer.address, rate=RATE, timeout_s=TIMEOUT_S)
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(3.0)
+    faults = {}
+    for number, node in enumerate(nats_cluster.nodes):
+        faults[f"server {number} restarted"] = load.now_s
+        await asyncio.to_thread(node.stop)
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(node.start)
+        await asyncio.to_thread(nats_cluster.wait_healthy)
+        await asyncio.sleep(2.0)
+    load.stop()
+    await running
+    describe(load, faults)
+    check_outcomes(load)
+    assert load.latest_s() < RESTART_S
     check_archive(load, await installation.check_archive())
 
 
