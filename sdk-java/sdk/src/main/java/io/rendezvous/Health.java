@@ -8,7 +8,9 @@ import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
-import io.grpc.netty.shaded.io.netty.channel.nio.NioEventLoopGroup;
+import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
+import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.grpc.netty.shaded.io.netty.channel.nio.NioIoHandler;
 import io.grpc.netty.shaded.io.netty.channel.socket.nio.NioSocketChannel;
 import io.grpc.netty.shaded.io.netty.util.concurrent.DefaultThreadFactory;
 import io.rendezvous.internal.Durations;
@@ -47,7 +49,8 @@ public final class Health {
         ServerAddress server = new ServerAddress(address);
         ClientOptions.checkPositive("timeout", timeout);
         // One thread of the JDK's own sockets: a command starts faster without native libraries.
-        NioEventLoopGroup loop = new NioEventLoopGroup(1, new DefaultThreadFactory("rendezvous-health", true));
+        EventLoopGroup loop = new MultiThreadIoEventLoopGroup(
+                1, new DefaultThreadFactory("rendezvous-health", true), NioIoHandler.newFactory());
         ManagedChannel channel = NettyChannelBuilder.forTarget(address, InsecureChannelCredentials.create())
                 .eventLoopGroup(loop)
                 .channelType(NioSocketChannel.class)
