@@ -261,9 +261,9 @@ class ParcelScorer:
             delivery=delivery.number,
         )
         work.fill(score)
-        for item, answered in zip(work.items, score.items, strict=True):
+        for index, item in enumerate(work.items):
             if item.traceparent and is_traceparent(item.traceparent):
-                answered.traceparent = item.traceparent
+                score.items[index].traceparent = item.traceparent
         for index, span in work.spans.items():
             score.items[index].traceparent = traceparent_of(span)
         if (size := score.ByteSize()) > self.max_bytes:
