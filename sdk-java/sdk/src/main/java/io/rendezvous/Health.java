@@ -1,5 +1,6 @@
 package io.rendezvous;
 
+import io.grpc.ConnectivityState;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
@@ -16,6 +17,7 @@ import io.grpc.netty.shaded.io.netty.util.concurrent.DefaultThreadFactory;
 import io.rendezvous.internal.Durations;
 import java.time.Duration;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -31,6 +33,7 @@ import java.util.concurrent.TimeUnit;
 public final class Health {
     private static final String USAGE = "usage: io.rendezvous.Health [HOST:PORT] [--service NAME] [--timeout 1s]";
     private static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(1);
+    private static final Duration START_UP = Duration.ofSeconds(4);
     private static final int NOT_SERVING = 1;
     private static final int MISUSED = 2;
 
@@ -41,7 +44,8 @@ public final class Health {
      *
      * @param address {@code host:port}
      * @param service service asked about; empty: the server as a whole
-     * @param timeout how long to wait for the answer, connecting included
+     * @param timeout how long to wait for the answer once connected; connecting may take 4 s more, which on a busy
+     *     machine a JVM needs to get going
      * @throws UnavailableException it does not serve, or did not say so in time; the message says which
      * @throws InvalidRequestException the address is not {@code host:port}, or the timeout is not positive
      */
@@ -57,6 +61,7 @@ public final class Health {
                 .directExecutor()
                 .build();
         try {
+            awaitConnection(channel, timeout.plus(START_UP));
             ServingStatus status = HealthGrpc.newBlockingStub(channel)
                     .withDeadlineAfter(timeout.toNanos(), TimeUnit.NANOSECONDS)
                     .check(HealthCheckRequest.newBuilder().setService(service).build())
@@ -92,6 +97,25 @@ public final class Health {
         } catch (InvalidRequestException error) {
             System.err.println(error.getMessage() + System.lineSeparator() + USAGE);
             return MISUSED;
+        }
+    }
+
+    /** Returns when it is connected, or cannot be; the call tells why. */
+    private static void awaitConnection(ManagedChannel channel, Duration most) {
+        long deadline = System.nanoTime() + most.toNanos();
+        ConnectivityState state = channel.getState(true);
+        while (state == ConnectivityState.IDLE || state == ConnectivityState.CONNECTING) {
+            CountDownLatch changed = new CountDownLatch(1);
+            channel.notifyWhenStateChanged(state, changed::countDown);
+            try {
+                if (!changed.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS)) {
+                    return;
+                }
+            } catch (InterruptedException error) {
+                Thread.currentThread().interrupt();
+                return;
+            }
+            state = channel.getState(true);
         }
     }
 
