@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nats.js.errors import ServiceUnavailableError
+from nats.errors import Error as NatsError
+from rendezvous_proto.errors import UnavailableError
 from rendezvous_proto.postbox import durable_stream
 from rendezvous_router.archive_check import ArchiveReport, read_expected, verify_archive
 from rendezvous_router.nats_server import find_free_port
@@ -73,7 +74,7 @@ class Installation:
         async def complete() -> bool:
             try:
                 expected = await read_expected(client, "sum")
-            except ServiceUnavailableError:
+            except (NatsError, TimeoutError, UnavailableError):
                 return False  # a server that came back does not know yet who leads
             reports.append(verify_archive(self.archive, "sum", expected=expected))
             return reports[-1].pending == 0
