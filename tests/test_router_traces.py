@@ -186,7 +186,7 @@ async def test_without_a_collector_everything_is_answered(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER=zipkin"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER is 'zipkin'"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "smoke"}, "use grpc or"),
     ],
     ids=["exporter", "protocol"],

@@ -189,7 +189,9 @@ class RunningProject:
         self._say(f"decoy, archive {self.archive}")
         command = find_command(["python", "-m", "rendezvous_router.decoy"])
         options = ["--nats", self.nats_url, "--archive", str(self.archive)]
-        await self._supervisor.start(Child(name="decoy", command=[*command, *options]))
+        # It would take the router's port where the environment names one.
+        child = Child(name="decoy", command=[*command, *options], environment={"RENDEZVOUS_GRPC_PORT": ""})
+        await self._supervisor.start(child)
 
     async def _start_models(self, client: Client) -> None:
         for name, command in self._commands.items():

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 from rendezvous_sdk.traces import find_tracer
 
-__all__ = ["SpanExport", "start_span_export"]
+__all__ = ["SpanExport", "asking_variable", "make_span_exporter", "otlp_protocol", "start_span_export"]
 
 _log = logging.getLogger(__name__)
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_PROTOCOLS = ("grpc", "http/protobuf")
 
 
 class SpanExport:
@@ -57,11 +56,12 @@ def start_span_export(resource: Mapping[str, str], environment: Mapping[str, str
     Returns:
         What is to be closed in the end; None where nothing was set up.
     """
-    asking = _asking_variable(os.environ if environment is None else environment)
+    variables = os.environ if environment is None else environment
+    asking = asking_variable("TRACES", variables)
     if asking is None or find_tracer() is not None:
         return None
     try:
-        exporter = _make_exporter(os.environ if environment is None else environment)
+        exporter = make_span_exporter(variables)
         return SpanExport(_set_provider(exporter, resource))
     except ImportError as error:
         _log.warning("no traces, though %s asks for them: %s; pip install 'rendezvous-sdk[otel]'", asking, error)
@@ -70,35 +70,63 @@ def start_span_export(resource: Mapping[str, str], environment: Mapping[str, str
     return None
 
 
-def _asking_variable(environment: Mapping[str, str]) -> str | None:
-    """Returns the variable that asks for traces; None: none does."""
+def asking_variable(signal: str, environment: Mapping[str, str]) -> str | None:
+    """Returns the variable that asks for a signal to be sent, an endpoint or the exporter's name; None: none does.
+
+    Not by default, as OpenTelemetry's specification has it: every process without a collector would complain.
+
+    Args:
+        signal: `TRACES` or `METRICS`.
+        environment: variables.
+    """
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
-    exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
-    if exporter:
-        return None if exporter == "none" else "OTEL_TRACES_EXPORTER"
-    return next((name for name in _ENDPOINTS if environment.get(name)), None)
+    name = f"OTEL_{signal}_EXPORTER"
+    if exporter := environment.get(name, "").strip().lower():
+        return None if exporter == "none" else name
+    endpoints = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return next((each for each in endpoints if environment.get(each)), None)
 
 
-def _make_exporter(environment: Mapping[str, str]) -> "SpanExporter":
-    exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+def otlp_protocol(signal: str, environment: Mapping[str, str]) -> str:
+    """Returns how a signal is to be sent: `grpc`, `http/protobuf` or `console`.
+
+    Raises:
+        ValueError: a variable asks for what there is not; the message names it.
+    """
+    name = f"OTEL_{signal}_EXPORTER"
+    exporter = environment.get(name, "").strip().lower()
     if exporter == "console":
+        return exporter
+    if exporter not in ("", "otlp"):
+        raise ValueError(f"{name} is {exporter!r}: use otlp, console or none")
+    names = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    name = next((each for each in names if environment.get(each)), names[-1])
+    protocol = environment.get(name, "").strip().lower() or "grpc"
+    if protocol not in _PROTOCOLS:
+        raise ValueError(f"{name} is {protocol!r}: use {' or '.join(_PROTOCOLS)}")
+    return protocol
+
+
+def make_span_exporter(environment: Mapping[str, str]) -> "SpanExporter":
+    """Returns the exporter of spans that the variables ask for.
+
+    Raises:
+        ValueError: as `otlp_protocol`.
+        ImportError: its package is missing.
+    """
+    protocol = otlp_protocol("TRACES", environment)
+    if protocol == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - optional, and only when on
 
         return ConsoleSpanExporter(out=sys.stderr)
-    if exporter not in ("", "otlp"):
-        raise ValueError(f"OTEL_TRACES_EXPORTER is {exporter!r}: use otlp, console or none")
-    name = next((name for name in _PROTOCOLS if environment.get(name)), _PROTOCOLS[-1])
-    protocol = environment.get(name, "").strip().lower() or "grpc"
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc  # noqa: PLC0415 - the same
 
         return over_grpc.OTLPSpanExporter()
-    if protocol == "http/protobuf":
-        from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # noqa: PLC0415 - the same
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # noqa: PLC0415 - the same
 
-        return over_http.OTLPSpanExporter()
-    raise ValueError(f"{name} is {protocol!r}: use grpc or http/protobuf")
+    return over_http.OTLPSpanExporter()
 
 
 def _set_provider(exporter: "SpanExporter", resource: Mapping[str, str]) -> "TracerProvider":

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, set_span_in_context
+from rendezvous_sdk.span_export import asking_variable, make_span_exporter
 from rendezvous_sdk.traces import is_traceparent
 
 QUEUE = 16_384
@@ -77,11 +78,9 @@ class Tracing:
         Raises:
             ValueError: they ask for an exporter or protocol that there is none for.
         """
-        from rendezvous_router.telemetry.exporters import span_exporter  # noqa: PLC0415 # costs 0.2 s, only when on
-
-        exporter = span_exporter(environment)
-        if exporter is None:
+        if asking_variable("TRACES", environment) is None:
             return None
+        exporter = make_span_exporter(environment)
         return cls(TracerProvider(resource=resource, shutdown_on_exit=False).sampler, exporter, resource)
 
     def begin(self, traceparent: str, tracestate: str, *, force: bool) -> RequestTrace | None:
