@@ -4,7 +4,7 @@ import heapq
 from itertools import count
 
 import pytest
-from rendezvous_router.pacing import DEADLINE_SHARE, INTERVAL_S, NEVER, Pacer
+from rendezvous_router.pacing import DEADLINE_SHARE, INTERVAL_S, NEVER, WORK_ROWS, WORK_S, Pacer, RowCost
 
 ROUND_TRIP_S = 0.002
 BUDGET_S = 1.0
@@ -98,3 +98,15 @@ def test_the_crowd_is_forgotten() -> None:
 def test_nothing_is_due_while_nobody_waits() -> None:
     """An empty desk plans no seal."""
     assert Pacer().due() == NEVER
+
+
+def test_a_parcel_is_full_when_its_rows_are_work_enough_for_the_slowest_model() -> None:
+    """Rows that cost much fill a parcel early, but not below a few; cheap ones, or such as are cheap together, do not."""
+    cost = RowCost()
+    assert not cost.fills(100_000)
+    cost.note("quick", rows=100, scoring_s=0.001)
+    assert not cost.fills(1000)
+    cost.note("dear", rows=1, scoring_s=0.02)
+    assert [cost.fills(rows) for rows in (WORK_ROWS - 1, WORK_ROWS)] == [False, True]
+    cost.note("dear", rows=100, scoring_s=0.02)
+    assert [cost.fills(rows) for rows in (100, round(WORK_S / 0.0002))] == [False, True]

@@ -21,7 +21,7 @@ from rendezvous_router.answers import record_of, reply_to
 from rendezvous_router.clock import TICK_S, Clock
 from rendezvous_router.endpoint import Endpoint
 from rendezvous_router.ledger import Ledger
-from rendezvous_router.pacing import NEVER, Pacer
+from rendezvous_router.pacing import NEVER, Pacer, RowCost
 from rendezvous_router.parcels import OpenParcel, Request, seal_parcel
 from rendezvous_router.postbox import Postbox
 from rendezvous_router.scores import TakenScore
@@ -64,6 +64,7 @@ class Desk:
         self.in_flight = 0
         self._room = room
         self._pacer = Pacer()
+        self._row_cost = RowCost()
         self._complaints = Throttle()
         self._waiting: list[Request] = []
         self._waiting_bytes = 0
@@ -89,7 +90,7 @@ class Desk:
         request.wake = self._room.clock.wake_at(request.mailbox.next_wake, partial(self.wake, request))
         now = request.accepted_at
         due = self._pacer.arrive(now, budget_s=request.deadline_at - now, unanswered=self.in_flight)
-        if due <= now + TICK_S / 2 or self._waiting_bytes >= SEAL_BYTES or self._waiting_rows >= SEAL_ROWS:
+        if due <= now + TICK_S / 2 or self._is_full():
             self._seal()
         else:
             self._arm(due)
@@ -102,6 +103,8 @@ class Desk:
         timing = taken.message.timing
         scoring_s = (timing.finished_unix_us - timing.started_unix_us) / 1e6 if timing.started_unix_us else -1.0
         tally.time(now - parcel.sealed_at, scoring_s)
+        if scoring_s >= 0:
+            self._row_cost.note(model, parcel.rows, scoring_s)
         for request, score in zip(parcel.requests, taken.scores, strict=True):
             tally.count(score.error.code if score.error else None)
             tally.late += now > request.deadline_at
@@ -128,6 +131,13 @@ class Desk:
                 request.wake = self._room.clock.wake_at(request.deadline_at, partial(self.wake, request))
             else:
                 self._refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
+
+    def _is_full(self) -> bool:
+        return (
+            self._waiting_bytes >= SEAL_BYTES
+            or self._waiting_rows >= SEAL_ROWS
+            or self._row_cost.fills(self._waiting_rows)
+        )
 
     def _arm(self, due: float) -> None:
         if due >= self._timer_at and self._timer is not None:

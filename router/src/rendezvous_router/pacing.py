@@ -17,7 +17,7 @@ The controlled quantity is the interval between parcels::
   controller needs no calibration: a parcel costs less on a faster machine.
 - *round trip*: the mean of the same. A system that has fallen behind gets larger parcels, not more of them.
 - No request waits longer than `DEADLINE_SHARE` of its time to the deadline.
-- A full parcel (rows or bytes) leaves at once; the desk sees to that.
+- A full parcel (rows, bytes or work) leaves at once; the desk sees to that.
 
 All times are seconds of one monotonic clock.
 """
@@ -41,6 +41,11 @@ FADE_S = 0.05
 """Time in which the remembered peak of the crowd falls to a half."""
 LONE = 1.5
 """A crowd below this is one client."""
+
+WORK_S = 0.04
+"""Scoring time at which a parcel is full. What one replica would take longer for is better shared among several."""
+WORK_ROWS = 8
+"""Rows below which it is not, however dear they are."""
 
 NEVER = float("inf")
 
@@ -104,3 +109,23 @@ class Pacer:
         """Takes note that one parcel is decided for all its requests, *round_trip_s* seconds after its seal."""
         self.round_trip_s += ROUND_TRIP_WEIGHT * (round_trip_s - self.round_trip_s)
         self.quickest_s = min(round_trip_s, self.quickest_s * QUICKEST_DRIFT)
+
+
+class RowCost:
+    """What scoring a row costs the slowest model, at best: the quickest of late, because rows that are scored together
+    share what scoring a table costs by itself.
+    """
+
+    def __init__(self) -> None:
+        self._row_s: dict[str, float] = {}
+        self._dearest_s = 0.0
+
+    def note(self, model: str, rows: int, scoring_s: float) -> None:
+        """Takes note that *model* scored *rows* rows in *scoring_s* seconds."""
+        row_s = scoring_s / rows
+        self._row_s[model] = min(row_s, self._row_s.get(model, row_s) * QUICKEST_DRIFT)
+        self._dearest_s = max(self._row_s.values())
+
+    def fills(self, rows: int) -> bool:
+        """Returns whether *rows* rows are work enough for one parcel."""
+        return rows >= WORK_ROWS and rows * self._dearest_s >= WORK_S
