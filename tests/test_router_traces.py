@@ -1,6 +1,8 @@
 """What a trace shows of a request: every span, its parent, its links, its times; and what is not traced."""
 
 import asyncio
+import json
+import subprocess
 import time
 from typing import Any
 
@@ -8,8 +10,10 @@ import grpc
 import pytest
 from rendezvous_proto import v1
 from rendezvous_proto.frames import encode_frame
+from rendezvous_sdk import AsyncClient
 
 from tests.support.otlp import OtlpReceiver, ReceivedSpan
+from tests.support.processes import script
 from tests.support.stack import ENDPOINT, Stack
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -149,6 +153,25 @@ async def test_requests_of_one_parcel_have_whole_traces_of_their_own_that_link(s
         assert {span.attributes["messaging.batch.message_count"] for span in members} == {len(members)}
         assert all(set(span.links) < ids for span in members)
         assert len(members) == 2 or len(heads) == 1
+
+
+async def test_a_client_that_has_its_request_traced_learns_which_trace_to_look_for(stack: Stack) -> None:
+    """By the client's `force_trace` and the command line's `--trace`, with the sampler off."""
+    await stack.apply(ENDPOINT)
+    with OtlpReceiver() as receiver:
+        stack.start_router(env={**receiver.environment, "OTEL_TRACES_SAMPLER": "always_off"})
+        stack.start_model("tests.support.models:first")
+        async with AsyncClient(stack.address, endpoint="sum") as client:
+            table = {"a": [1.5], "b": [2], "tag": ["x"]}
+            assert not (await client.score(table)).trace_id
+            answer = await client.score(table, force_trace=True)
+        rows = stack.folder / "rows.csv"
+        rows.write_text("a,b,tag\n1.5,2,x\n")
+        command = [script("rendezvous"), "score", "sum", str(rows), "--address", stack.address, "--trace", "--json"]
+        scored = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)
+        (record,) = json.loads(scored.stdout)
+        spans = receiver.spans(lambda spans: names(spans).count("score first") == 2)
+    assert {span.trace_id for span in spans} == {answer.trace_id, record["trace_id"]}
 
 
 async def test_refused_and_unanswered_requests_are_traced_with_their_error(stack: Stack) -> None:

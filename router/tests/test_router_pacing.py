@@ -101,7 +101,7 @@ def test_nothing_is_due_while_nobody_waits() -> None:
 
 
 def test_a_parcel_is_full_when_its_rows_are_work_enough_for_the_slowest_model() -> None:
-    """Rows that cost much fill a parcel early, but not below a few; cheap ones, or such as are cheap together, do not."""
+    """Rows that cost much fill a parcel early, but not below a few; rows that are cheap together do not."""
     cost = RowCost()
     assert not cost.fills(100_000)
     cost.note("quick", rows=100, scoring_s=0.001)

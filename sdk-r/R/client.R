@@ -19,6 +19,7 @@
 #' @param context Named character or list of texts: for policies, sticky keys and the like.
 #' @param explain Whether the decision's particulars and every model's score are wanted too, see [rdv_answer()].
 #' @param force_model Model whose score is wanted, whatever the policy says.
+#' @param force_trace Whether the request is to be traced, whatever the sampling says.
 #' @param tables List of tables, each a request.
 #' @param refresh Whether to ask again: the answer to `rdv_describe` is remembered.
 #' @return `rdv_client`: an object of class `rdv_client`. `rdv_score`: a data.frame, one row for each row sent;
@@ -59,9 +60,10 @@ rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes
 #' @rdname rdv_client
 #' @export
 rdv_score <- function(client, df, timeout = NULL, request_id = NULL, context = NULL, explain = FALSE,
-                      force_model = NULL) {
+                      force_model = NULL, force_trace = FALSE) {
   deadline <- deadline_of(client, timeout)
-  request <- request_for(client, df, described_inputs(client, deadline), request_id, context, explain, force_model)
+  request <- request_for(client, df, described_inputs(client, deadline), request_id, context, explain, force_model,
+                         force_trace)
   answer_of(attempt(deadline, function(left_ms) client_score(client$pointer, request, left_ms, client$int64_as_numeric)))
 }
 
@@ -203,7 +205,7 @@ declared_types <- function(inputs, df) {
   if (is.null(df)) types else types[names(types) %in% names(df)]
 }
 
-request_for <- function(client, df, inputs, request_id, context, explain, force_model) {
+request_for <- function(client, df, inputs, request_id, context, explain, force_model, force_trace = FALSE) {
   if (!is.null(request_id)) unwrap(name_check("request id", check_one_text(request_id, "request_id")))
   if (!is.null(force_model)) check_one_text(force_model, "force_model")
   list(
@@ -213,6 +215,7 @@ request_for <- function(client, df, inputs, request_id, context, explain, force_
     context = check_context(context),
     explain = isTRUE(explain),
     force_model = force_model %||% "",
+    force_trace = isTRUE(force_trace),
     traceparent = ""
   )
 }

@@ -59,6 +59,7 @@ rv::v1::ScoreRequest request_of(const Rcpp::List& given) {
   const auto force_model = Rcpp::as<std::string>(given["force_model"]);
   if (explain) request.mutable_diagnostics()->set_explain(true);
   if (!force_model.empty()) request.mutable_diagnostics()->set_force_model(force_model);
+  if (Rcpp::as<bool>(given["force_trace"])) request.mutable_diagnostics()->set_force_trace(true);
   request.set_traceparent(Rcpp::as<std::string>(given["traceparent"]));
   return request;
 }

@@ -112,8 +112,9 @@ class Pacer:
 
 
 class RowCost:
-    """What scoring a row costs the slowest model, at best: the quickest of late, because rows that are scored together
-    share what scoring a table costs by itself.
+    """What scoring a row costs the slowest model, at best.
+
+    The quickest of late counts, because rows that are scored together share what scoring a table costs by itself.
     """
 
     def __init__(self) -> None:

@@ -38,6 +38,8 @@ class ScoredPart:
             outputs = self.answer.view.to_records()
             decision = self.answer.decision
             who = {"model": self.answer.model, "rule": decision.rule if decision else "", "error": ""}
+            if self.answer.trace_id:
+                who["trace_id"] = self.answer.trace_id
         return [
             {"row": self.first_row + number, "request_id": self.request_id, **values, **who}
             for number, values in enumerate(outputs)
@@ -50,6 +52,7 @@ async def score_table(
     *,
     batch: int = 1,
     explain: bool = False,
+    trace: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[ScoredPart]:
     """Scores a table; the parts come in the order of the rows. A request that fails does not end the others.
@@ -59,6 +62,7 @@ async def score_table(
         table: the rows.
         batch: rows of one request.
         explain: ask for every model's score.
+        trace: have every request traced; the records name the trace.
         on_progress: called with the number of rows of each part that is done.
     """
     turns = asyncio.Semaphore(_IN_FLIGHT)
@@ -69,7 +73,7 @@ async def score_table(
         request_id = new_id()
         async with turns:
             try:
-                answer = await client.score(rows, request_id=request_id, explain=explain)
+                answer = await client.score(rows, request_id=request_id, explain=explain, force_trace=trace)
                 part = ScoredPart(first_row=first_row, rows=count, request_id=request_id, answer=answer)
             except RendezvousError as error:
                 part = ScoredPart(first_row=first_row, rows=count, request_id=request_id, error=error)

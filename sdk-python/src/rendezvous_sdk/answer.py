@@ -7,6 +7,8 @@ from rendezvous_proto import v1
 from rendezvous_proto.errors import RendezvousError
 from rendezvous_proto.frames import FrameView
 
+from rendezvous_sdk.traces import is_sampled
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -53,6 +55,11 @@ class Answer:
     def scores(self) -> dict[str, v1.ModelScore]:
         """With `explain`: every model's score that had arrived, by name."""
         return {score.model: score for score in self.reply.scores}
+
+    @property
+    def trace_id(self) -> str:
+        """Id of the trace in which it was answered, 32 hexadecimal digits; empty: it was not traced."""
+        return self.reply.traceparent.split("-")[1] if is_sampled(self.reply.traceparent) else ""
 
     @property
     def error(self) -> RendezvousError | None:

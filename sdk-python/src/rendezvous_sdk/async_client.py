@@ -78,6 +78,7 @@ class AsyncClient:
         context: Mapping[str, str] | None = None,
         explain: bool = False,
         force_model: str | None = None,
+        force_trace: bool = False,
         traceparent: str | None = None,
         tracestate: str | None = None,
     ) -> Answer:
@@ -95,6 +96,7 @@ class AsyncClient:
             context=context,
             explain=explain,
             force_model=force_model,
+            force_trace=force_trace,
         )
         with self._spans.call(request, trace) as span:
             reply = await self._call(self._stub.Score, request, attempts, span)

@@ -44,6 +44,7 @@ def build_request(
     context: Mapping[str, str] | None = None,
     explain: bool = False,
     force_model: str | None = None,
+    force_trace: bool = False,
 ) -> v1.ScoreRequest:
     """Encodes a table as a request, its columns with the types of the endpoint's signature.
 
@@ -55,6 +56,7 @@ def build_request(
         context: for policies.
         explain: whether every model's score is wanted.
         force_model: model whose score is wanted, whatever the policy says.
+        force_trace: whether the request is to be traced, whatever the sampling says; see `Answer.trace_id`.
 
     Raises:
         InvalidRequestError: the id is malformed.
@@ -69,9 +71,10 @@ def build_request(
         types = {spec.name: spec.type for spec in inputs if spec.name in names}
         frame = encode_frame(table, types=types)
     request = v1.ScoreRequest(request_id=request_id or new_id(), endpoint=endpoint, inputs=frame, context=context or {})
-    if explain or force_model:
+    if explain or force_model or force_trace:
         request.diagnostics.explain = explain
         request.diagnostics.force_model = force_model or ""
+        request.diagnostics.force_trace = force_trace
     return request
 
 

@@ -87,6 +87,7 @@ class Client:
         context: Mapping[str, str] | None = None,
         explain: bool = False,
         force_model: str | None = None,
+        force_trace: bool = False,
         traceparent: str | None = None,
         tracestate: str | None = None,
     ) -> Answer:
@@ -102,6 +103,7 @@ class Client:
             context: for policies: sticky keys and the like.
             explain: whether every model's score is wanted too.
             force_model: model whose score is wanted, whatever the policy says.
+            force_trace: whether the request is to be traced, whatever the sampling says; see `Answer.trace_id`.
             traceparent: W3C trace context of the caller; None: the present span's where the process uses
                 OpenTelemetry, else none.
             tracestate: what belongs to it.
@@ -125,6 +127,7 @@ class Client:
             context=context,
             explain=explain,
             force_model=force_model,
+            force_trace=force_trace,
         )
         with self._spans.call(request, trace) as span:
             reply = self._call(self._stub.Score, request, attempts, span)

@@ -47,11 +47,14 @@ def score(
     out: Annotated[Path | None, typer.Option(help="Write the answers to this .csv, .json or .parquet file.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 1,
     explain: Annotated[bool, typer.Option("--explain", help="Also show every model's score.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Have every request traced, and show the ids to look for in Jaeger.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Scores the rows of a file through an endpoint; types come from the endpoint's signature."""
     path = None if file == "-" else Path(file)
-    run(_score(endpoint, path, address, form, out=out, batch=batch, explain=explain, as_json=json))
+    run(_score(endpoint, path, address, form, out=out, batch=batch, explain=explain, trace=trace, as_json=json))
 
 
 async def _score(
@@ -63,6 +66,7 @@ async def _score(
     out: Path | None,
     batch: int,
     explain: bool,
+    trace: bool,
     as_json: bool,
 ) -> None:
     async with AsyncClient(grpc_address(address), endpoint) as client:
@@ -70,7 +74,7 @@ async def _score(
         table = read_table(path, form.value if form else None, info.signature.inputs)
         if table.ignored:
             note(f"columns not in the signature, left out: {', '.join(table.ignored)}")
-        parts = await _score_with_progress(client, table, batch=batch, explain=explain)
+        parts = await _score_with_progress(client, table, batch=batch, explain=explain, trace=trace)
     records = [record for part in parts for record in part.records()]
     if out is not None:
         write_table(records, out)
@@ -86,12 +90,19 @@ async def _score(
         fail(f"{len(failed)} of {len(parts)} requests failed; the first: {failed[0].error}")
 
 
-async def _score_with_progress(client: AsyncClient, table: RowTable, *, batch: int, explain: bool) -> list[ScoredPart]:
+async def _score_with_progress(
+    client: AsyncClient, table: RowTable, *, batch: int, explain: bool, trace: bool
+) -> list[ScoredPart]:
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress_bar(*columns) as progress:
         task = progress.add_task("scoring", total=table.rows)
         return await score_table(
-            client, table, batch=batch, explain=explain, on_progress=lambda rows: progress.advance(task, rows)
+            client,
+            table,
+            batch=batch,
+            explain=explain,
+            trace=trace,
+            on_progress=lambda rows: progress.advance(task, rows),
         )
 
 
