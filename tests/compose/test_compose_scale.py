@@ -12,7 +12,7 @@ from tests.compose.stack import MODELS, ComposeStack
 pytestmark = pytest.mark.timeout(900)
 
 NODES = ("nats", "nats-2", "nats-3")
-FAILOVER_S = 15.0
+FAILOVER_S = 20.0
 """What docs/cluster.md states."""
 
 
