@@ -12,10 +12,12 @@ import pytest
 from nats.errors import Error as NatsError
 from rendezvous_proto.errors import UnavailableError
 from rendezvous_proto.postbox import durable_stream
+from rendezvous_proto.v1 import DecisionRecord
 from rendezvous_router.archive_check import ArchiveReport, read_expected, verify_archive
 from rendezvous_router.nats_server import find_free_port
 from rendezvous_sdk.nats_connection import connect
 
+from tests.cluster.answers_on_record import check_record, read_record
 from tests.support.balancer import Balancer
 from tests.support.cluster import NatsCluster
 from tests.support.open_loop import OpenLoop
@@ -85,6 +87,12 @@ class Installation:
             await client.close()
         return reports[-1]
 
+    async def read_record(self) -> dict[str, list[DecisionRecord]]:
+        """Ends the routers that live, so that they write what they have, and returns the record."""
+        codes = [await asyncio.to_thread(each.stop) for each in self.routers if each.popen.poll() is None]
+        assert codes == [0] * len(codes)
+        return await read_record(self.cluster.urls, "sum")
+
 
 @pytest.fixture
 def installation(cluster_stack: Stack, nats_cluster: NatsCluster, tmp_path: Path) -> Iterator[Installation]:
@@ -101,7 +109,8 @@ def installation(cluster_stack: Stack, nats_cluster: NatsCluster, tmp_path: Path
 async def test_servers_and_a_router_die_under_load(installation: Installation, nats_cluster: NatsCluster) -> None:
     """A server dies and comes back, the stream's leader dies, a router dies, at 50 requests a second.
 
-    Every request is answered, once, with its own rows, within the time of docs/cluster.md; the archive is complete.
+    Every request is answered, with its own rows, within the time of docs/cluster.md; the archive is complete, and the
+    record has one decision of each, the client's, but for retries and the killed router's last moment.
     """
     await installation.start(SPEC)
     assert installation.balancer is not None
@@ -138,6 +147,7 @@ async def test_servers_and_a_router_die_under_load(installation: Installation, n
     check_outcomes(load)
     report = await installation.check_archive()
     check_archive(load, report)
+    check_record(load, await installation.read_record(), killed_s=faults["a router"])
 
 
 @pytest.mark.timeout(300)
@@ -167,6 +177,7 @@ async def test_the_leader_ends_or_hangs_under_load(
         await asyncio.to_thread(nats_cluster.start, leader)
     check_outcomes(load)
     check_archive(load, await installation.check_archive())
+    check_record(load, await installation.read_record())
 
 
 @pytest.mark.timeout(300)
@@ -191,6 +202,7 @@ async def test_servers_are_restarted_one_by_one(installation: Installation, nats
     check_outcomes(load)
     assert load.latest_s() < RESTART_S
     check_archive(load, await installation.check_archive())
+    check_record(load, await installation.read_record())
 
 
 async def elected(cluster: NatsCluster, *, other_than: int | None = None) -> None:
@@ -203,10 +215,11 @@ async def elected(cluster: NatsCluster, *, other_than: int | None = None) -> Non
 
 
 def check_outcomes(load: OpenLoop) -> None:
-    """Every request has one answer, of its own rows, in time."""
+    """Every request has an answer, of its own rows, in time."""
     assert [outcome.failure for outcome in load.outcomes if outcome.failure is not None] == []
     for outcome in load.outcomes:
-        (reply,) = outcome.replies
+        reply = outcome.reply
+        assert reply is not None
         assert reply.request_id == outcome.request_id
         total = reply.outputs.columns[0].values
         if reply.decision.rule != "otherwise":
@@ -230,7 +243,7 @@ def describe(load: OpenLoop, faults: dict[str, float]) -> None:
         struck = [each for each in load.outcomes if since_s - 3 <= each.due_s < until_s]
         again = [each for each in struck if each.attempts > 1]
         over_s = max((each.due_s + each.took_s - since_s for each in again), default=0.0)
-        rules = Counter(reply.decision.rule for each in struck for reply in each.replies)
+        rules = load.rules(since_s - 3, until_s)
         print(
             f"{what} at {since_s:.1f} s: slowest {max(each.took_s for each in struck):.2f} s, sent again {len(again)}, "
             f"the last of them ended after {over_s:.2f} s, rules {dict(rules)}"

@@ -29,8 +29,8 @@ class Outcome:
     """How often it was sent."""
     errors: list[str] = field(default_factory=list)
     """What the attempts before the last ended in."""
-    replies: list[ScoreReply] = field(default_factory=list)
-    """Its answers: exactly one, if all is well."""
+    reply: ScoreReply | None = None
+    """Its answer, if all is well."""
     failure: RendezvousError | None = None
     """What the client was told in the end, if not an answer."""
 
@@ -46,8 +46,8 @@ class OpenLoop:
 
     def __init__(self, address: str, *, rate: float, timeout_s: float) -> None:
         self.outcomes: list[Outcome] = []
+        self.rate = rate
         self._address = address
-        self._rate = rate
         self._options = ClientOptions(timeout_s=timeout_s)
         self._stop = asyncio.Event()
         self._began = 0.0
@@ -67,7 +67,7 @@ class OpenLoop:
             self._began = time.monotonic()
             while not self._stop.is_set():
                 number = len(self.outcomes)
-                due_s = number / self._rate
+                due_s = number / self.rate
                 await asyncio.sleep(max(0.0, due_s - self.now_s))
                 outcome = Outcome(request_id=f"open-{number}", number=number, due_s=due_s)
                 self.outcomes.append(outcome)
@@ -76,11 +76,10 @@ class OpenLoop:
     async def _ask(self, caller: Caller, outcome: Outcome) -> None:
         attempts = Attempts(self._options, None)
         table = {"a": [float(outcome.number)], "b": [1], "tag": ["x"]}
-        while not outcome.replies and outcome.failure is None:
+        while outcome.reply is None and outcome.failure is None:
             outcome.attempts += 1
             try:
-                reply = await caller.score(table, request_id=outcome.request_id, timeout_s=attempts.left_s())
-                outcome.replies.append(reply)
+                outcome.reply = await caller.score(table, request_id=outcome.request_id, timeout_s=attempts.left_s())
             except RendezvousError as error:
                 try:
                     pause_s = attempts.pause_after(error)
@@ -99,4 +98,4 @@ class OpenLoop:
     def rules(self, since_s: float = 0.0, until_s: float = float("inf")) -> Counter[str]:
         """Returns how many answers each rule gave to requests that were to be sent between two moments."""
         struck = [outcome for outcome in self.outcomes if since_s <= outcome.due_s < until_s]
-        return Counter(reply.decision.rule for outcome in struck for reply in outcome.replies)
+        return Counter(outcome.reply.decision.rule for outcome in struck if outcome.reply is not None)
