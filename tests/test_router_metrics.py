@@ -1,16 +1,21 @@
 """The router's page: what a scrape and a probe read there, and that OTLP pushes the same."""
 
+import asyncio
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import grpc
+import nats
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 from prometheus_client.parser import text_string_to_metric_families
 from rendezvous_proto import v1
+from rendezvous_proto.postbox import REPLICAS_BUCKET
 from rendezvous_router.telemetry.metrics import METRICS, Kind
+from rendezvous_router.telemetry.page import Page
+from rendezvous_router.telemetry.prometheus import Exposition
 from rendezvous_sdk import AsyncClient
 
 from tests.support.otlp import OtlpReceiver
@@ -86,6 +91,8 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
         key("rendezvous_decisions_total", "sum", "steps[0].best", "first"): 5,
         key("rendezvous_scores_total", "sum", "first", ""): 5,
         key("rendezvous_scores_total", "sum", "second", "MODEL_FAILED"): 5,
+        key("rendezvous_scores_total", "sum", "third", ""): 5,
+        key("rendezvous_model_time_seconds_count", "sum", "third"): 5,
         key("rendezvous_decision_time_seconds_count", "sum"): 5,
         key("rendezvous_deadline_used_ratio_bucket", "sum", "+Inf"): 5,
         key("rendezvous_model_time_seconds_count", "sum", "first"): 5,
@@ -119,6 +126,44 @@ async def test_every_metric_of_the_table_is_on_the_page_and_no_other(stack: Stac
         return found() == {metric.prometheus_name for metric in METRICS}
 
     await eventually(is_complete, f"all metrics; missing {({m.prometheus_name for m in METRICS}) ^ found()}")
+
+
+async def test_a_malformed_registration_hides_nobody(stack: Stack) -> None:
+    """What no model of ours has written into the bucket of replicas is passed over; a retired version has no lag."""
+    await stack.apply(ENDPOINT)
+    stack.start_router()
+    old = stack.start_model("tests.support.models:second", "--version", "7")
+    client = await nats.connect(stack.server.url)
+    bucket = await client.jetstream().key_value(REPLICAS_BUCKET)
+    for number, document in enumerate([b"{}", b"[1]", b'"x"']):
+        await bucket.put(f"sum.odd.1.{number}", document)
+    await client.close()
+    assert old.stop() == 0
+    stack.start_model("tests.support.models:second", "--version", "8")
+    stack.start_model("tests.support.models:first")
+    await ask(stack, 3)
+
+    async def is_seen() -> bool:
+        samples = scrape(stack)
+        lags = {each for each in samples if each[0] == "rendezvous_model_lag"}
+        expected = {key("rendezvous_model_lag", "sum", "first", "1"), key("rendezvous_model_lag", "sum", "second", "8")}
+        return samples[key("rendezvous_model_replicas", "sum", "first")] == 1 and lags == expected
+
+    await eventually(is_seen, "replicas and lags of those who live")
+
+
+async def test_two_routers_at_once_have_pages_of_their_own(stack: Stack) -> None:
+    """Without a port of its choice a router takes the usual one or another, and its line says which it really has."""
+    pages = [Page(Exposition(dict), lambda: "") for _ in range(2)]
+    ports = [await page.open("127.0.0.1", None) for page in pages]
+    try:
+        assert len(set(ports)) == 2
+        for port in ports:
+            found = await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}", "/healthz")
+            assert found == (200, "ok\n")
+    finally:
+        for page in pages:
+            await page.close()
 
 
 async def test_probes_tell_life_from_readiness(stack: Stack) -> None:

@@ -174,6 +174,48 @@ async def test_a_client_that_has_its_request_traced_learns_which_trace_to_look_f
     assert {span.trace_id for span in spans} == {answer.trace_id, record["trace_id"]}
 
 
+async def test_a_model_that_names_itself_oddly_costs_no_trace(stack: Stack) -> None:
+    """A score without an endpoint and with a version that cannot be one is drawn, and all that comes after it."""
+    await stack.apply(LATE_SPEC)
+    with OtlpReceiver() as receiver:
+        stack.start_router(env=receiver.environment)
+        stack.start_faulty("nameless")
+        for number in range(4):
+            await ask(stack, request(f"r-{number}"))
+        spans = receiver.spans(lambda spans: names(spans).count(METHOD) == 4)
+    scores = [span for span in spans if span.name == "score first"]
+    assert len(scores) == 4
+    assert {span.attributes["rendezvous.endpoint"] for span in scores} == {"sum"}
+
+
+async def test_an_orderly_end_loses_no_spans(stack: Stack) -> None:
+    """What was answered while a model was silent is drawn when the router is told to end."""
+    await stack.apply(ENDPOINT)
+    with OtlpReceiver() as receiver:
+        router = stack.start_router(env=receiver.environment)
+        stack.start_model("tests.support.models:first")
+        for number in range(5):
+            await ask(stack, request(f"r-{number}"))
+        assert router.stop() == 0
+        spans = receiver.spans(lambda spans: names(spans).count(METHOD) == 5)
+    assert names(spans).count("score first") == 5
+
+
+async def test_a_retry_that_shares_an_answer_is_drawn_when_it_is_given(stack: Stack) -> None:
+    """Its span lasts as long as it waited, and ends as the first attempt did."""
+    spec = {**ENDPOINT, "policy": {"deadline": "400ms", "steps": [{"take": "first"}], "otherwise": "error"}}
+    await stack.apply(spec)
+    with OtlpReceiver() as receiver:
+        stack.start_router(env=receiver.environment)
+        ended = await asyncio.gather(ask(stack, request("r")), ask(stack, request("r")), return_exceptions=True)
+        assert all(isinstance(error, grpc.aio.AioRpcError) for error in ended)
+        spans = receiver.spans(lambda spans: names(spans).count(METHOD) == 2)
+    (repeat,) = [span for span in spans if span.attributes.get("rendezvous.repeat")]
+    assert repeat.attributes["error.type"] == "NO_ANSWER"
+    assert repeat.status == "ERROR"
+    assert repeat.end_ns - repeat.start_ns > 200e6
+
+
 async def test_refused_and_unanswered_requests_are_traced_with_their_error(stack: Stack) -> None:
     """A refusal has a span with the code, not marked as the server's fault; a missed deadline is marked as one."""
     spec = {**ENDPOINT, "policy": {"deadline": "150ms", "steps": [{"take": "first"}], "otherwise": "error"}}
@@ -189,9 +231,25 @@ async def test_refused_and_unanswered_requests_are_traced_with_their_error(stack
                 await ask(stack, message)
         spans = receiver.spans(lambda spans: names(spans).count(METHOD) == 3)
     found = {span.attributes["error.type"]: span for span in spans if span.name == METHOD}
+    assert {span.attributes["rendezvous.request_id"] for span in found.values()} == {"bad", "lost", "silence"}
     expected = {"SIGNATURE_MISMATCH": "UNSET", "UNKNOWN_ENDPOINT": "UNSET", "NO_ANSWER": "ERROR"}
     assert {code: span.status for code, span in found.items()} == expected
     assert found["NO_ANSWER"].attributes["rpc.response.status_code"] == "DEADLINE_EXCEEDED"
+
+
+async def test_a_flood_of_malformed_trace_state_is_not_logged(stack: Stack) -> None:
+    """What is no `tracestate` is dropped without a word; the trace goes on."""
+    await stack.apply(ENDPOINT)
+    with OtlpReceiver() as receiver:
+        router = stack.start_router(env=receiver.environment)
+        stack.start_model("tests.support.models:first")
+        for number, state in enumerate(["no state at all", "x" * 600, "a=b,,=", "rojo=00f067aa0ba902b7"]):
+            metadata = (("traceparent", SAMPLED), ("tracestate", state))
+            async with grpc.aio.insecure_channel(stack.address) as channel:
+                await v1.ScoreStub(channel).Score(request(f"r-{number}"), timeout=5, metadata=metadata)
+        receiver.spans(lambda spans: names(spans).count(METHOD) == 4)
+    assert "tracestate" not in router.log.read_text().lower()
+    assert "state at all" not in router.log.read_text()
 
 
 async def test_without_a_collector_everything_is_answered(stack: Stack) -> None:

@@ -110,3 +110,16 @@ def test_a_parcel_is_full_when_its_rows_are_work_enough_for_the_slowest_model() 
     assert [cost.fills(rows) for rows in (WORK_ROWS - 1, WORK_ROWS)] == [False, True]
     cost.note("dear", rows=100, scoring_s=0.02)
     assert [cost.fills(rows) for rows in (100, round(WORK_S / 0.0002))] == [False, True]
+
+
+def test_the_cost_of_rows_is_that_of_the_models_that_are_there() -> None:
+    """A model that is taken out of the endpoint is forgotten, and one that claims to take no time is not believed."""
+    cost = RowCost()
+    cost.note("dear", rows=1, scoring_s=0.5)
+    cost.note("quick", rows=1, scoring_s=0.0)
+    assert cost.fills(WORK_ROWS)
+    cost.keep(["quick"])
+    assert not cost.fills(WORK_ROWS)
+    for _ in range(5000):
+        cost.note("quick", rows=1, scoring_s=0.02)
+    assert cost.fills(WORK_ROWS)

@@ -75,6 +75,7 @@ def test_late_scores_are_counted_once_and_forgotten() -> None:
     parcel: Any = SimpleNamespace(
         parcel_id="p",
         request_ids=["a", "b"],
+        sealed_at=0.0,
         scores={"fast": None},
         endpoint=SimpleNamespace(name="credit", roles={"fast": 1, "slow": 2, "gone": 3}),
     )

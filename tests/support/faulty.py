@@ -115,6 +115,13 @@ def backwards(parcel: Parcel, model: str) -> list[bytes]:
     return [second.SerializeToString(), first.SerializeToString()]
 
 
+def nameless(parcel: Parcel, model: str) -> list[bytes]:
+    """Names no endpoint, and a version that cannot be one."""
+    score = answer(parcel, model)
+    score.endpoint, score.version = "", "1/2 ?"
+    return [score.SerializeToString()]
+
+
 def hung(parcel: Parcel, model: str) -> list[bytes]:
     """Never answers."""
     return []
@@ -122,7 +129,10 @@ def hung(parcel: Parcel, model: str) -> list[bytes]:
 
 FAULTS: dict[str, Callable[[Parcel, str], list[bytes]]] = {
     fault.__name__: fault
-    for fault in (nan, rows, columns, types, other_id, other_parcel, other_model, garbage, torn, flood, backwards, hung)
+    for fault in (
+        *(nan, rows, columns, types, other_id, other_parcel, other_model),
+        *(garbage, torn, flood, backwards, nameless, hung),
+    )
 }
 
 

@@ -17,6 +17,7 @@ from rendezvous_sdk.traces import is_traceparent
 
 from rendezvous_router.admission import budget_s, check_room, check_size, forced_model, no_endpoint
 from rendezvous_router.arrivals import Arrivals
+from rendezvous_router.calls import CallBook
 from rendezvous_router.clock import Clock
 from rendezvous_router.desk import Desk, DeskRoom
 from rendezvous_router.endpoint import Endpoint, compile_endpoint
@@ -28,10 +29,9 @@ from rendezvous_router.repeats import Repeats
 from rendezvous_router.spec_watch import SpecWatch
 from rendezvous_router.status import desk_status, report_status
 from rendezvous_router.streams import ensure_streams
-from rendezvous_router.tally import REFUSED, EndpointTally
+from rendezvous_router.tally import EndpointTally
 from rendezvous_router.telemetry.spans import SpanBook
-from rendezvous_router.telemetry.tracing import RequestTrace, Tracing
-from rendezvous_router.throttle import Throttle
+from rendezvous_router.telemetry.tracing import Tracing
 
 METHOD = "rendezvous.v1.Score/Score"
 """The method through which requests come, unless the door says otherwise."""
@@ -51,19 +51,17 @@ class Router:
         self.postbox = postbox
         self.ledger = Ledger(postbox.write)
         self.desks: dict[str, Desk] = {}
-        self.nowhere = EndpointTally()
-        """Requests that found no endpoint."""
         self.is_draining = False
         self.in_flight = 0
         self.grpc_address = ""
         self._loop = asyncio.get_running_loop()
-        self._tracing = tracing
         self._spans = SpanBook(tracing) if tracing is not None else None
+        self._calls = CallBook(tracing, self._spans)
         self._room = DeskRoom(self._loop, Clock(self._loop), postbox, self.ledger, self._spans)
         self._repeats = Repeats(window_s=options.repeat_window_s, entries=options.repeat_entries)
-        self._arrivals = Arrivals(self.desks, self._room)
+        self._leaving: dict[str, Desk] = {}
+        self._arrivals = Arrivals(self.desks, self._leaving, self._room)
         self._watch = SpecWatch(postbox.client, on_spec=self._adopt, on_gone=self._abandon)
-        self._refusals = Throttle()
         self._tasks: list[asyncio.Task[None]] = []
         self._started_unix_us = time.time_ns() // 1000
 
@@ -93,6 +91,11 @@ class Router:
         """Id of this life of the router; its return address in the postbox."""
         return self.postbox.router
 
+    @property
+    def nowhere(self) -> EndpointTally:
+        """Requests that found no endpoint."""
+        return self._calls.nowhere
+
     def serve_at(self, address: str) -> None:
         """Says where the front door listens, host and port: for the status and for spans."""
         self.grpc_address = address
@@ -108,6 +111,7 @@ class Router:
             await asyncio.sleep(0.005)
         await self._watch.stop()
         await end_tasks(*self._tasks)
+        self._arrivals.close()
         self.fold()
         await self.ledger.close(timeout_s=max(1.0, give_up - time.monotonic()))
         await self.postbox.close()
@@ -151,7 +155,7 @@ class Router:
         now = time.monotonic()
         if traceparent and not is_traceparent(traceparent):
             traceparent = tracestate = ""
-        trace = self._begin_trace(message, traceparent, tracestate)
+        call = self._calls.begin(message, traceparent, tracestate, method)
         desk: Desk | None = None
         try:
             desk = self._desk(message.endpoint)
@@ -160,15 +164,14 @@ class Router:
                 check_name("request id", message.request_id)
                 known = self._repeats.find(desk.endpoint.name, message.request_id, content, now)
                 if known is not None:
-                    if trace is not None and self._spans is not None:
-                        self._spans.draw_repeat(trace, method, desk.endpoint.name, message.request_id, time.time_ns())
+                    self._calls.share(desk, call, known, now)
                     return known
             request = self._accept(message, desk.endpoint, size_bytes, remaining_s, now)
         except Exception as error:
             fault = error if isinstance(error, RendezvousError) else InternalError("a fault of the router: see its log")
-            self._refuse(desk, method, fault, trace, now)
+            self._calls.refuse(desk, call, fault, now)
             raise
-        request.method, request.trace = method, trace
+        request.method, request.trace = method, call.trace
         request.traceparent, request.tracestate = traceparent, tracestate
         if message.request_id:
             self._repeats.remember(desk.endpoint.name, message.request_id, content, now, request.answer)
@@ -177,27 +180,10 @@ class Router:
 
     def refuse_unread(self, error: RendezvousError, *, method: str, traceparent: str, tracestate: str) -> None:
         """Counts and traces a request that could not even be read."""
-        trace = self._begin_trace(ScoreRequest(), traceparent, tracestate)
-        self._refuse(None, method, error, trace, time.monotonic())
-
-    def _begin_trace(self, message: ScoreRequest, traceparent: str, tracestate: str) -> RequestTrace | None:
-        if self._tracing is None:
-            return None
-        return self._tracing.begin(traceparent, tracestate, force=message.diagnostics.force_trace)
-
-    def _refuse(
-        self, desk: Desk | None, method: str, error: RendezvousError, trace: RequestTrace | None, since: float
-    ) -> None:
-        tally = desk.tally if desk is not None else self.nowhere
-        tally.end(method, REFUSED, error, time.monotonic() - since)
-        name = desk.endpoint.name if desk is not None else ""
-        fields: dict[str, object] = {"endpoint": name, "error_code": error.code.name}
-        if trace is not None and self._spans is not None:
-            fields["trace_id"] = f"{trace.trace_id:032x}"
-            self._spans.draw_refused(trace, method, name, error, time.time_ns())
-        held = self._refusals.admit(since)
-        if held is not None:
-            _log.info("refused: %s", error.message, extra=fields | ({"held_back": held} if held else {}))
+        if traceparent and not is_traceparent(traceparent):
+            traceparent = tracestate = ""
+        call = self._calls.begin(ScoreRequest(), traceparent, tracestate, method)
+        self._calls.refuse(None, call, error, time.monotonic())
 
     def _accept(
         self,
@@ -273,8 +259,10 @@ class Router:
         _log.info("revision %d in force", revision, extra={"endpoint": spec.endpoint})
 
     def _abandon(self, name: str) -> None:
-        # What the desk has accepted it answers all the same: its requests' wakes and answers lead to it.
-        if self.desks.pop(name, None) is not None:
+        # What the desk has accepted it answers all the same.
+        desk = self.desks.pop(name, None)
+        if desk is not None:
+            self._leaving[name] = desk
             _log.info("deleted", extra={"endpoint": name})
 
     def fold(self) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from google.protobuf.message import DecodeError
 from rendezvous_proto.v1 import ParcelScore
@@ -12,6 +13,7 @@ from rendezvous_router.desk import Desk, DeskRoom
 from rendezvous_router.late import LateBook
 from rendezvous_router.parcels import OpenParcel
 from rendezvous_router.scores import take_score
+from rendezvous_router.telemetry.spans import SpanBook
 
 SWEEP_S = 0.25
 """How often parcels past their deadline are moved from the desks to the book of late scores."""
@@ -24,11 +26,13 @@ class Arrivals:
 
     Args:
         desks: by endpoint.
+        leaving: desks of endpoints that were deleted, until their requests are answered.
         room: what they share; has the open parcels.
     """
 
-    def __init__(self, desks: Mapping[str, Desk], room: DeskRoom) -> None:
+    def __init__(self, desks: Mapping[str, Desk], leaving: dict[str, Desk], room: DeskRoom) -> None:
         self._desks = desks
+        self._leaving = leaving
         self._room = room
         self._late = LateBook()
 
@@ -36,7 +40,7 @@ class Arrivals:
         """Takes a score from the postbox; what fits nothing is counted against the model of its subject."""
         now = time.monotonic()
         _, name, _, model, _ = subject.split(".")
-        desk = self._desks.get(name)
+        desk = self._desks.get(name) or self._leaving.get(name)
         if desk is None:
             return
         try:
@@ -69,19 +73,27 @@ class Arrivals:
         """Closes parcels past their deadline, and counts what is late or lost; until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            self.sweep_once(time.monotonic())
+            try:
+                self.sweep_once(time.monotonic())
+            except Exception:  # noqa: BLE001 # what is left over is looked at in the next round
+                _log.exception("a fault of the router while it closed parcels: please report it")
 
     def sweep_once(self, now: float) -> None:
         """Closes parcels whose deadline passed a while ago, and gives up scores that never came."""
-        spans = self._room.spans
         for lost in self._late.expire(now):
             desk = self._desks.get(lost.endpoint)
             if desk is not None:
                 desk.tally.model(lost.model).lost += lost.requests
-            if spans is not None:
-                spans.draw_lost(lost.traced, lost.endpoint, lost.model)
-        for parcel in [parcel for parcel in self._room.parcels.values() if parcel.closes_at + SWEEP_S < now]:
-            self._late.enter(parcel, now, spans.waited_for(parcel) if spans is not None else ())
+            self._draw(partial(SpanBook.draw_lost, waited=lost.traced, endpoint=lost.endpoint, model=lost.model))
+        for parcel in [parcel for parcel in self._room.parcels.values() if _is_over(parcel, now)]:
+            self._late.enter(parcel, now, self._room.spans.waited_for(parcel) if self._room.spans is not None else ())
+            self._close(parcel)
+        for name in [name for name, desk in self._leaving.items() if not desk.in_flight]:
+            del self._leaving[name]
+
+    def close(self) -> None:
+        """Closes every parcel, whoever has not answered."""
+        for parcel in tuple(self._room.parcels.values()):
             self._close(parcel)
 
     def _take_late(self, desk: Desk, message: ParcelScore) -> None:
@@ -90,16 +102,32 @@ class Arrivals:
             if message.delivery <= 1 and message.model in desk.endpoint.roles:
                 _stray(desk, message.model, "answers no parcel of this router")
             return
-        if late.requests:
-            desk.tally.model(message.model).late += late.requests
-            if self._room.spans is not None:
-                self._room.spans.draw_late(late.traced, message, time.time_ns())
+        if not late.requests:
+            return
+        tally = desk.tally.model(message.model)
+        tally.time(message.timing, time.monotonic() - late.sealed_at)
+        for item in message.items[: late.requests]:
+            tally.count(item.error.code if item.HasField("error") else None, is_late=True)
+        self._draw(lambda spans: spans.draw_late(late.traced, message, time.time_ns()))
 
     def _close(self, parcel: OpenParcel) -> None:
         del self._room.parcels[parcel.parcel_id]
-        if self._room.spans is not None:
-            self._room.spans.draw_parcel(parcel)
+        self._draw(lambda spans: spans.draw_parcel(parcel))
         parcel.close()
+
+    def _draw(self, draw: Callable[[SpanBook], None]) -> None:
+        """Draws spans; what goes wrong there is logged, and costs no request."""
+        if self._room.spans is None:
+            return
+        try:
+            draw(self._room.spans)
+        except Exception:  # noqa: BLE001 # it is telemetry
+            _log.exception("a fault of the router while it drew spans: please report it")
+
+
+def _is_over(parcel: OpenParcel, now: float) -> bool:
+    """Returns whether the deadline has passed for a while, and every request has been answered by it."""
+    return parcel.closes_at + SWEEP_S < now and all(request.answer.done() for request in parcel.requests)
 
 
 def _stray(desk: Desk, model: str, what: str) -> None:

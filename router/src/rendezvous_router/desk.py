@@ -25,6 +25,7 @@ from rendezvous_router.pacing import NEVER, Pacer, RowCost
 from rendezvous_router.parcels import OpenParcel, Request, seal_parcel
 from rendezvous_router.postbox import Postbox
 from rendezvous_router.scores import TakenScore
+from rendezvous_router.streams import duplicate_window_s
 from rendezvous_router.tally import ANSWERED, NO_ANSWER, UNAVAILABLE, EndpointTally
 from rendezvous_router.telemetry.spans import SpanBook
 from rendezvous_router.throttle import Throttle
@@ -65,6 +66,7 @@ class Desk:
         self._room = room
         self._pacer = Pacer()
         self._row_cost = RowCost()
+        self.refusals = Throttle()
         self._complaints = Throttle()
         self._waiting: list[Request] = []
         self._waiting_bytes = 0
@@ -76,6 +78,7 @@ class Desk:
         """Works by a new revision from now on; what was accepted keeps the one it was accepted under."""
         self._seal()
         self.endpoint = endpoint
+        self._row_cost.keep(endpoint.roles)
 
     def take_request(self, request: Request, size_bytes: int) -> None:
         """Accepts *request*, of *size_bytes* on the wire: it will be answered by its deadline."""
@@ -100,14 +103,11 @@ class Desk:
         now = taken.arrived_at
         model = taken.message.model
         tally = self.tally.model(model)
-        timing = taken.message.timing
-        scoring_s = (timing.finished_unix_us - timing.started_unix_us) / 1e6 if timing.started_unix_us else -1.0
-        tally.time(now - parcel.sealed_at, scoring_s)
-        if scoring_s >= 0:
+        scoring_s = tally.time(taken.message.timing, now - parcel.sealed_at)
+        if scoring_s >= 0 and not any(score.error for score in taken.scores):
             self._row_cost.note(model, parcel.rows, scoring_s)
         for request, score in zip(parcel.requests, taken.scores, strict=True):
-            tally.count(score.error.code if score.error else None)
-            tally.late += now > request.deadline_at
+            tally.count(score.error.code if score.error else None, is_late=now > request.deadline_at)
             mailbox = request.mailbox
             assert mailbox is not None, "a request comes with its mailbox"
             decision = mailbox.deliver(score, now)
@@ -173,7 +173,10 @@ class Desk:
         self.tally.seal(len(requests), parcel.rows, len(payload))
         self._room.parcels[parcel.parcel_id] = parcel
         acknowledged = self._room.postbox.send(
-            input_subject(endpoint.name), payload, parcel.parcel_id, within_s=parcel.closes_at - now
+            input_subject(endpoint.name),
+            payload,
+            parcel.parcel_id,
+            within_s=min(parcel.closes_at - now, duplicate_window_s(endpoint.spec)),
         )
         acknowledged.add_done_callback(partial(self._take_ack, parcel))
 

@@ -21,6 +21,8 @@ class Missing:
     """The model."""
     requests: int
     """Number of the parcel's requests."""
+    sealed_at: float
+    """When it was sealed, seconds of the monotonic clock."""
     traced: Sequence[WaitedFor]
     """Those that are sampled."""
 
@@ -29,12 +31,13 @@ class Missing:
 class _ClosedParcel:
     endpoint: str
     requests: int
+    sealed_at: float
     traced: Sequence[WaitedFor]
     silent: set[str]
     expires_at: float
 
     def missing(self, model: str) -> Missing:
-        return Missing(self.endpoint, model, self.requests, self.traced)
+        return Missing(self.endpoint, model, self.requests, self.sealed_at, self.traced)
 
 
 class LateBook:
@@ -47,7 +50,7 @@ class LateBook:
         """Remembers *parcel*'s silent models, and its sampled requests."""
         silent = set(parcel.endpoint.roles.keys() - parcel.scores.keys())
         self._parcels[parcel.parcel_id] = _ClosedParcel(
-            parcel.endpoint.name, len(parcel.request_ids), traced, silent, now + KEEP_S
+            parcel.endpoint.name, len(parcel.request_ids), parcel.sealed_at, traced, silent, now + KEEP_S
         )
 
     def take(self, parcel_id: str, model: str) -> Missing | None:
@@ -56,7 +59,7 @@ class LateBook:
         if parcel is None:
             return None
         if model not in parcel.silent:
-            return Missing(parcel.endpoint, model, 0, ())
+            return Missing(parcel.endpoint, model, 0, parcel.sealed_at, ())
         parcel.silent.discard(model)
         return parcel.missing(model)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rendezvous_proto.errors import RendezvousError
 from rendezvous_sdk.logs import configure_logs
+from rendezvous_sdk.signals import heed_sigterm_early
 
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.worker import run_worker
@@ -45,6 +46,7 @@ def run(
     worker_of: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Runs the router until SIGTERM, which drains it: accepted requests are answered, new ones refused."""
+    heed_sigterm_early()
     try:
         configure_logs(log_level)
         options = RouterOptions(

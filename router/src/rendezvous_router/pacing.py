@@ -23,6 +23,7 @@ All times are seconds of one monotonic clock.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 STEP = 1.6
@@ -44,6 +45,8 @@ LONE = 1.5
 
 WORK_S = 0.04
 """Scoring time at which a parcel is full. What one replica would take longer for is better shared among several."""
+LEAST_SCORING_S = 1e-6
+"""What scoring takes at least, whatever a model says."""
 WORK_ROWS = 8
 """Rows below which it is not, however dear they are."""
 
@@ -123,9 +126,14 @@ class RowCost:
 
     def note(self, model: str, rows: int, scoring_s: float) -> None:
         """Takes note that *model* scored *rows* rows in *scoring_s* seconds."""
-        row_s = scoring_s / rows
+        row_s = max(scoring_s, LEAST_SCORING_S) / rows
         self._row_s[model] = min(row_s, self._row_s.get(model, row_s) * QUICKEST_DRIFT)
         self._dearest_s = max(self._row_s.values())
+
+    def keep(self, models: Iterable[str]) -> None:
+        """Forgets all but *models*."""
+        self._row_s = {model: self._row_s[model] for model in models if model in self._row_s}
+        self._dearest_s = max(self._row_s.values(), default=0.0)
 
     def fills(self, rows: int) -> bool:
         """Returns whether *rows* rows are work enough for one parcel."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 from nats.errors import Error as NatsError
-from nats.js.api import KeyValueConfig
-from nats.js.errors import BucketNotFoundError
 from nats.js.kv import KeyValue
-from rendezvous_proto.postbox import ROUTERS_BUCKET, ROUTERS_REFRESH_S, ROUTERS_TTL_S
+from rendezvous_proto.postbox import ROUTERS_REFRESH_S
+from rendezvous_sdk.buckets import open_bucket
 
+from rendezvous_router._buckets import ROUTERS
 from rendezvous_router.desk import Desk
 from rendezvous_router.postbox import Postbox
 from rendezvous_router.tally import ANSWERED, NO_ANSWER, REFUSED, UNAVAILABLE
@@ -23,7 +23,7 @@ async def report_status(postbox: Postbox, status: Callable[[], Mapping[str, obje
     bucket: KeyValue | None = None
     while True:
         try:
-            bucket = bucket or await _open_bucket(postbox)
+            bucket = bucket or await open_bucket(postbox.client.jetstream(), ROUTERS)
             await bucket.put(postbox.router, msgspec.json.encode(status()))
         except (NatsError, OSError, TimeoutError) as error:
             _log.debug("status not written: %s", error)
@@ -44,11 +44,3 @@ def desk_status(desk: Desk) -> dict[str, object]:
         "rules": tally.rules(),
         "models": {name: model.to_dict() for name, model in tally.models.items()},
     }
-
-
-async def _open_bucket(postbox: Postbox) -> KeyValue:
-    js = postbox.client.jetstream()
-    try:
-        return await js.key_value(ROUTERS_BUCKET)
-    except BucketNotFoundError:
-        return await js.create_key_value(KeyValueConfig(bucket=ROUTERS_BUCKET, ttl=ROUTERS_TTL_S, history=1))

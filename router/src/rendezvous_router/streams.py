@@ -9,6 +9,7 @@ import logging
 import secrets
 
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, PersistMode, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
@@ -77,7 +78,16 @@ async def check_replicas(client: Client, spec: EndpointSpec) -> None:
         if error.err_code in NOT_ENOUGH_SERVERS:
             raise _too_many_replicas(spec, error) from error
         raise
-    await js.delete_stream(name)
+    try:
+        await js.delete_stream(name)
+    except (NatsError, TimeoutError) as error:
+        _log.warning("the stream %s, made for a trial, was not removed: %r", name, error)
+
+
+def duplicate_window_s(spec: EndpointSpec) -> float:
+    """Returns how long JetStream remembers an id at this endpoint, seconds: no longer than it keeps messages."""
+    max_age_s = spec.postbox.max_age_s
+    return min(DUPLICATE_WINDOW_S, max_age_s) if max_age_s else DUPLICATE_WINDOW_S
 
 
 def _durable_config(spec: EndpointSpec) -> StreamConfig:
@@ -89,7 +99,7 @@ def _durable_config(spec: EndpointSpec) -> StreamConfig:
         subjects=[raw_subject(name), input_subject(name), decision_subject(name), feedback_subject(name)],
         max_bytes=box.max_bytes,
         discard=DiscardPolicy.NEW,
-        duplicate_window=min(DUPLICATE_WINDOW_S, max_age_s) if max_age_s else DUPLICATE_WINDOW_S,
+        duplicate_window=duplicate_window_s(spec),
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         num_replicas=box.replicas,

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 
 from rendezvous_proto.errors import ErrorCode, RendezvousError
+from rendezvous_proto.v1 import Timing
 
 from rendezvous_router.telemetry.histogram import BYTES, COUNTS, SECONDS, SHARES, Histogram
 
 WINDOW = 1024
 """How many of the latest scores the quantiles look at."""
 ANSWERED, NO_ANSWER, UNAVAILABLE, REFUSED = "answered", "no_answer", "unavailable", "refused"
+REPEATED = "repeated"
 """How a request may end."""
 
 
@@ -38,24 +40,31 @@ class ModelTally:
     scoring_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     """What scoring took, as the model says, seconds."""
 
-    def count(self, error_code: int | None) -> None:
-        """Counts the score of one request: valid, or failed with a code."""
+    def count(self, error_code: int | None, *, is_late: bool) -> None:
+        """Counts the score of one request: valid, or failed with a code; what was skipped as expired is not late."""
         if error_code is None:
             self.scored += 1
         else:
             self.errors[error_code] = self.errors.get(error_code, 0) + 1
+        self.late += is_late and error_code != ErrorCode.EXPIRED
 
-    def time(self, took_s: float, scoring_s: float) -> None:
+    def time(self, timing: Timing, took_s: float) -> float:
         """Records the score of one parcel.
 
         Args:
+            timing: what the model says of it.
             took_s: from its seal to the score's arrival, seconds.
-            scoring_s: what the model says that scoring took, seconds; below 0: nothing.
+
+        Returns:
+            What scoring took, seconds: no longer than the whole, whatever the model says; below 0: it says nothing.
         """
         self.times_ms.append(took_s * 1e3)
         self.time_s.fresh.append(took_s)
-        if scoring_s >= 0:
-            self.scoring_s.fresh.append(scoring_s)
+        if not timing.started_unix_us:
+            return -1.0
+        scoring_s = min(max(0.0, (timing.finished_unix_us - timing.started_unix_us) / 1e6), took_s)
+        self.scoring_s.fresh.append(scoring_s)
+        return scoring_s
 
     def histograms(self) -> Iterator[Histogram]:
         """Yields its histograms."""
@@ -119,7 +128,7 @@ class EndpointTally:
 
         Args:
             method: through which method it came.
-            how: `ANSWERED`, `NO_ANSWER`, `UNAVAILABLE` or `REFUSED`.
+            how: `ANSWERED`, `NO_ANSWER`, `UNAVAILABLE`, `REFUSED` or `REPEATED`.
             error: what it was answered, if not outputs.
             took_s: since its arrival, seconds.
         """

@@ -14,6 +14,7 @@ from rendezvous_sdk.tasks import end_tasks
 from rendezvous_router.app import Router, new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
+from rendezvous_router.telemetry.exporters import check_metrics_environment
 from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing
 
@@ -42,6 +43,7 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
         loop.add_signal_handler(number, _ask_to_stop, stop, number)
     router_id = new_router_id()
     resource = router_resource(router_id)
+    check_metrics_environment(os.environ)
     tracing = Tracing.from_environment(resource)
     if tracing is not None:
         sys.setswitchinterval(SWITCH_S)
@@ -71,11 +73,13 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     finally:
         router.is_draining = True
         closing = asyncio.create_task(door.close(options.drain_s))
-        await router.drain()
-        await closing
-        await shown.close()
-        if tracing is not None:
-            await asyncio.to_thread(tracing.close, CLOSE_S)
+        try:
+            await router.drain()
+            await closing
+            await shown.close()
+        finally:
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close, CLOSE_S)
     print(f"stopped: router {router_id}", flush=True)
 
 

@@ -15,6 +15,8 @@ from rendezvous_router.options import RouterOptions
 
 RESTART_PAUSE_S = 0.5
 """Pause before a worker that died is replaced."""
+END_S = 10.0
+"""What a worker may take to end beyond its drain: last decisions, flush, metrics and spans."""
 POLL_S = 0.05
 """How often the parent looks after its children."""
 
@@ -45,7 +47,7 @@ def run_workers(options: RouterOptions) -> int:
                     )
                     stop.wait(RESTART_PAUSE_S)
                     children[index] = _start(options, port, index)
-        return _stop(children, options.drain_s + 5.0)
+        return _stop(children, options.drain_s + END_S)
 
 
 def _hold_port(options: RouterOptions) -> socket.socket:

@@ -32,7 +32,8 @@ _LEVELS = {
 _FORMATS = ("text", "json")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "message": "event", "exc_info": "exception"}
-_SECRET = re.compile(r"(?<=://)[^/\s@\"']+@")
+_SECRET = re.compile(r"(?<=://)[^\s\"'<>]+@")
+"""From the scheme to the last @ before a space or quote: a password may hold @ and /."""
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
@@ -138,7 +139,7 @@ def _shown(value: object) -> str:
 def _span_fields() -> dict[str, object]:
     """Returns the ids of the present span; nothing where the process does not use OpenTelemetry."""
     api = sys.modules.get("opentelemetry.trace")
-    if api is None:
+    if api is None or not hasattr(api, "get_current_span"):  # another thread may be importing it
         return {}
     context = api.get_current_span().get_span_context()
     if not context.is_valid:

@@ -19,9 +19,12 @@ class Observed(Protocol):
     """What is read: a router."""
 
     desks: dict[str, Desk]
-    nowhere: EndpointTally
     ledger: Ledger
     postbox: Postbox
+
+    @property
+    def nowhere(self) -> EndpointTally:
+        """Requests that found no endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

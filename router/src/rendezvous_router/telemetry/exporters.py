@@ -20,6 +20,16 @@ class MetricsSink(Protocol):
         """Ends."""
 
 
+def check_metrics_environment(environment: Mapping[str, str]) -> None:
+    """Checks that what the variables ask for is there.
+
+    Raises:
+        ValueError: it is not; the message names the variable.
+    """
+    if asking_variable("METRICS", environment) is not None:
+        otlp_protocol("METRICS", environment)
+
+
 def metrics_sink(environment: Mapping[str, str]) -> MetricsSink | None:
     """Returns the exporter of metrics; None: not asked for.
 

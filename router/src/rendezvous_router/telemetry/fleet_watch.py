@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
+from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
-from rendezvous_proto.postbox import DECOY_CONSUMER, durable_stream
+from rendezvous_proto.postbox import DECOY_CONSUMER, durable_stream, version_token
 
 from rendezvous_router.fleet import read_replicas
 
 INTERVAL_S = 5.0
 """Time between two looks."""
+FAILURES = 3
+"""Looks that may fail until what was seen last is forgotten."""
+PAGE = 256
+"""Consumers that JetStream lists at a time."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,16 +42,22 @@ class FleetWatch:
         self._client = client
 
     async def run(self, endpoints: Iterable[str]) -> None:
-        """Looks until cancelled.
+        """Looks until cancelled. What was seen last is forgotten when nothing can be seen for a while.
 
         Args:
             endpoints: names; read anew each time.
         """
+        failures = 0
         while True:
             try:
                 self.state = await read_fleet(self._client, tuple(endpoints))
-            except (NatsError, OSError, TimeoutError, ValueError) as error:
+                failures = 0
+            except Exception as error:  # noqa: BLE001 # whatever it was, there is a next time
+                failures += 1
                 _log.debug("replicas and lags not read: %r", error)
+                if failures == FAILURES:
+                    _log.warning("replicas and lags are unknown: %r", error)
+                    self.state = FleetState()
             await asyncio.sleep(INTERVAL_S)
 
 
@@ -58,32 +68,45 @@ async def read_fleet(client: Client, endpoints: Iterable[str]) -> FleetState:
         nats.errors.Error, TimeoutError: JetStream does not answer.
     """
     state = FleetState()
+    live: set[tuple[str, str, str]] = set()
     for replica in await read_replicas(client):
+        if not isinstance(replica, dict) or not {"endpoint", "model", "version"} <= replica.keys():
+            continue  # no model of ours wrote it
         key = (str(replica["endpoint"]), str(replica["model"]))
         state.replicas[key] = state.replicas.get(key, 0) + 1
+        live.add((*key, version_token(str(replica["version"]))))
     for endpoint in endpoints:
-        await _read_lags(client, endpoint, state)
+        await _read_lags(client, endpoint, state, live)
     return state
 
 
-async def _read_lags(client: Client, endpoint: str, state: FleetState) -> None:
-    offset = 0
-    while True:
-        try:
-            consumers = await client.jetstream().consumers_info(durable_stream(endpoint), offset)
-        except NotFoundError:
-            return
-        for info in consumers:
-            lag = (info.num_pending or 0) + (info.num_ack_pending or 0)
-            model, separator, version = info.name.rpartition("__")
-            if info.name == DECOY_CONSUMER:
-                state.decoy_lags[endpoint] = lag
-            elif separator:
-                state.lags[endpoint, model, version] = lag
-        offset += len(consumers)
-        if len(consumers) < _PAGE:
-            return
+async def _read_lags(client: Client, endpoint: str, state: FleetState, live: set[tuple[str, str, str]]) -> None:
+    """Reads the lags of versions that have replicas, and of the newest of a model that has none.
+
+    That is the one which is missed. Consumers of retired versions stay at the stream, and their lag grows for ever.
+    """
+    newest: dict[str, tuple[float, str, int]] = {}
+    for info in await _read_consumers(client, endpoint):
+        lag = (info.num_pending or 0) + (info.num_ack_pending or 0)
+        model, separator, version = info.name.rpartition("__")
+        if info.name == DECOY_CONSUMER:
+            state.decoy_lags[endpoint] = lag
+        elif (endpoint, model, version) in live:
+            state.lags[endpoint, model, version] = lag
+        elif separator and (endpoint, model) not in state.replicas:
+            made = info.created.timestamp() if info.created is not None else 0.0
+            newest[model] = max(newest.get(model, (0.0, "", 0)), (made, version, lag))
+    for model, (_, version, lag) in newest.items():
+        state.lags[endpoint, model, version] = lag
 
 
-_PAGE = 256
-"""Consumers that JetStream lists at a time."""
+async def _read_consumers(client: Client, endpoint: str) -> list[ConsumerInfo]:
+    consumers: list[ConsumerInfo] = []
+    try:
+        while True:
+            page = await client.jetstream().consumers_info(durable_stream(endpoint), len(consumers))
+            consumers += page
+            if len(page) < PAGE:
+                return consumers
+    except NotFoundError:
+        return consumers

@@ -58,7 +58,8 @@ METRICS: tuple[Metric, ...] = (
         "{request}",
         (ENDPOINT, OUTCOME, ERROR),
         "Requests that ended: `answered`, `no_answer` (the policy had none), `unavailable` (the postbox did not "
-        "acknowledge), `refused` (not accepted). `error.type` is the error code, empty when answered.",
+        "acknowledge), `refused` (not accepted), `repeated` (a retry that shares the answer of the first attempt). "
+        "`error.type` is the error code, empty when answered.",
     ),
     Metric("rendezvous.requests.in_flight", Kind.GAUGE, "{request}", (ENDPOINT,), "Requests accepted, not answered."),
     Metric(
@@ -108,8 +109,8 @@ METRICS: tuple[Metric, ...] = (
         Kind.COUNTER,
         "{score}",
         (*_OF_MODEL, ERROR),
-        "Scores by the error code that they carry or earned (`INVALID_OUTPUT`: its signature does not allow it; "
-        "`EXPIRED`: skipped, because its deadline had passed); empty: valid.",
+        "Scores, in time or late, by the error code that they carry or earned (`INVALID_OUTPUT`: its signature does "
+        "not allow it; `EXPIRED`: skipped, because its deadline had passed); empty: valid.",
     ),
     Metric("rendezvous.scores.late", Kind.COUNTER, "{score}", _OF_MODEL, "Scores that came after the deadline."),
     Metric(
@@ -148,7 +149,8 @@ METRICS: tuple[Metric, ...] = (
         Kind.GAUGE,
         "{parcel}",
         (*_OF_MODEL, VERSION),
-        "Parcels that wait for the model or are being scored.",
+        "Parcels that wait for the model or are being scored: of versions that have replicas, and of the newest of a "
+        "model that has none.",
     ),
     Metric("rendezvous.model.replicas", Kind.GAUGE, "{replica}", _OF_MODEL, "Replicas that say they live."),
     Metric("rendezvous.decoy.lag", Kind.GAUGE, "{parcel}", (ENDPOINT,), "Parcels that are not archived yet."),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 
@@ -50,6 +51,7 @@ class Page:
         """
         listener = _listen(host, port) if port is not None else _listen_somewhere(host)
         routes = [Route("/metrics", self._metrics), Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and end are ours to tell
         config = uvicorn.Config(
             Starlette(routes=routes), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
@@ -90,6 +92,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # two may bind the same address; only one may listen
     except OSError as error:
         listener.close()
         raise PortTakenError(

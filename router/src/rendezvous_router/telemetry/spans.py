@@ -13,6 +13,7 @@ it. Names are of bounded number; ids are attributes. Sources: OpenTelemetry's se
 messaging, as of version 1.40.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
-from rendezvous_proto.errors import RendezvousError
+from rendezvous_proto.errors import InvalidRequestError, RendezvousError
 from rendezvous_proto.postbox import consumer_name, input_subject
 from rendezvous_proto.v1 import ItemScore, ParcelScore
 
@@ -46,6 +47,8 @@ class WaitedFor:
 
     trace: RequestTrace
     """Its ids."""
+    endpoint: str
+    """Its endpoint."""
     request_id: str
     """Its id."""
     index: int
@@ -56,6 +59,24 @@ class WaitedFor:
     """When its parcel was sealed, nanoseconds since 1970-01-01 UTC."""
     deadline_ns: int
     """When its answer was due, the same."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request as it arrives."""
+
+    method: str
+    """Through which method."""
+    request_id: str
+    """Its id, as the client gave it; empty: it gave none."""
+    trace: RequestTrace | None
+    """Its ids, if it is sampled."""
+    trace_id: str = ""
+    """Id of its trace, sampled or not; empty: it is in none."""
+    endpoint: str = ""
+    """Its endpoint; empty where there is none of that name."""
+    is_repeat: bool = False
+    """Whether it shares the answer of an earlier attempt."""
 
 
 class SpanBook:
@@ -75,17 +96,21 @@ class SpanBook:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
 
-    def draw_refused(self, trace: RequestTrace, method: str, endpoint: str, error: RendezvousError, at_ns: int) -> None:
-        """Draws a request that was not accepted, at a moment in nanoseconds since 1970-01-01 UTC."""
-        attributes = self._call(method, error)
-        attributes["rendezvous.endpoint"] = endpoint
-        self._end_server(trace, method, attributes, at_ns, at_ns, (), error)
+    def draw_call(self, call: Call, error: RendezvousError | None, took_s: float) -> None:
+        """Draws a request that travelled in no parcel of its own: refused, or a retry that shares an answer.
 
-    def draw_repeat(self, trace: RequestTrace, method: str, endpoint: str, request_id: str, at_ns: int) -> None:
-        """Draws a retry that is served with the answer of the first attempt."""
-        attributes = self._call(method, None)
-        attributes |= {"rendezvous.endpoint": endpoint, "rendezvous.request_id": request_id, "rendezvous.repeat": True}
-        self._end_server(trace, method, attributes, at_ns, at_ns, (), None)
+        Args:
+            call: the request.
+            error: what it was answered, if not outputs.
+            took_s: since its arrival until now, seconds.
+        """
+        assert call.trace is not None, "only sampled requests are drawn"
+        attributes = self._call(call.method, error)
+        attributes |= {"rendezvous.endpoint": call.endpoint, "rendezvous.request_id": call.request_id}
+        if call.is_repeat:
+            attributes["rendezvous.repeat"] = True
+        now_ns = time.time_ns()
+        self._end_server(call.trace, call.method, attributes, now_ns - round(took_s * 1e9), now_ns, (), error)
 
     def draw_unsealed(self, request: Request) -> None:
         """Draws a request that ended before it got into a parcel."""
@@ -201,9 +226,9 @@ class SpanBook:
         if context is not None and context.span_id != waited.trace.publish.span_id:
             return context
         attributes: Attributes = {
-            **_messaging(score.endpoint, "score", "process"),
-            **_of_model(score.endpoint, score.model, waited.request_id),
-            "messaging.consumer.group.name": consumer_name(score.model, score.version) if score.version else "",
+            **_messaging(waited.endpoint, "score", "process"),
+            **_of_model(waited.endpoint, score.model, waited.request_id),
+            "messaging.consumer.group.name": _consumer_of(score),
             "rendezvous.version": score.version,
             "rendezvous.rows": waited.rows,
             "rendezvous.delivery": score.delivery,
@@ -224,13 +249,13 @@ class SpanBook:
             attributes,
             (start_ns, end_ns),
             status=status,
-            resource=self._resource_of(score),
+            resource=self._resource_of(waited.endpoint, score),
         )
         return scored
 
     def _draw_late(self, waited: WaitedFor, score: ParcelScore, scored: SpanContext, arrived_ns: int) -> None:
         trace = waited.trace
-        attributes = _of_model(score.endpoint, score.model, waited.request_id)
+        attributes = _of_model(waited.endpoint, score.model, waited.request_id)
         attributes["rendezvous.late_ms"] = round((arrived_ns - waited.deadline_ns) / 1e6, 3)
         self._end(
             f"late {score.model}",
@@ -306,8 +331,8 @@ class SpanBook:
         )
         self._tracing.end(span)
 
-    def _resource_of(self, score: ParcelScore) -> Resource:
-        key = (score.endpoint, score.model, score.version, score.replica)
+    def _resource_of(self, endpoint: str, score: ParcelScore) -> Resource:
+        key = (endpoint, score.model, score.version, score.replica)
         resource = self._resources.get(key)
         if resource is None:
             if len(self._resources) > 1000:  # replicas come and go
@@ -315,7 +340,7 @@ class SpanBook:
             resource = self._resources[key] = Resource(
                 {
                     "service.name": score.model,
-                    "service.namespace": score.endpoint,
+                    "service.namespace": endpoint,
                     "service.version": score.version,
                     "service.instance.id": score.replica,
                     "rendezvous.drawn_by": "router",
@@ -327,6 +352,7 @@ class SpanBook:
 def _waited_for(index: int, request: Request, trace: RequestTrace, parcel: OpenParcel) -> WaitedFor:
     return WaitedFor(
         trace=trace,
+        endpoint=request.endpoint.name,
         request_id=request.request_id,
         index=index,
         rows=request.rows,
@@ -346,6 +372,14 @@ def _placed(score: ParcelScore, sealed_ns: int, arrived_ns: int) -> tuple[int, i
     if sealed_ns <= start_ns <= end_ns <= arrived_ns:
         return start_ns, end_ns
     return max(sealed_ns, arrived_ns - max(0, end_ns - start_ns)), arrived_ns
+
+
+def _consumer_of(score: ParcelScore) -> str:
+    """Returns the consumer of the model's version; empty where a model names a version that cannot be one."""
+    try:
+        return consumer_name(score.model, score.version)
+    except InvalidRequestError:
+        return ""
 
 
 def _messaging(endpoint: str, operation: str, kind: str) -> Attributes:

@@ -7,6 +7,7 @@ parent; the spans themselves are drawn when everything about them is known (`spa
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ QUEUE = 16_384
 """Spans that may wait for the exporter where `OTEL_BSP_MAX_QUEUE_SIZE` says nothing: what a loaded router draws in
 the second that a slow collector takes."""
 
+STATE_CHARACTERS = 512
+"""Longest `tracestate` that is passed on; W3C asks for no more."""
+
+_MEMBER = r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+_STATE = re.compile(rf"{_MEMBER}(,{_MEMBER}){{0,31}}")
 _log = logging.getLogger(__name__)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -91,17 +97,17 @@ class Tracing:
             tracestate: the same, vendors' part.
             force: whatever the sampler says.
         """
-        parent = _context_of(traceparent, tracestate)
+        parent = context_of_span(traceparent)
         trace_id = parent.trace_id if parent is not None else self._ids.generate_trace_id()
         if not force and not self._is_sampled(trace_id, parent):
             return None
-        state = parent.trace_state if parent is not None else None
+        state = _state_of(tracestate) if parent is not None else None
         return RequestTrace(
             trace_id=trace_id,
             parent=parent,
             server=SpanContext(trace_id, self._ids.generate_span_id(), False, _SAMPLED, state),
             publish=SpanContext(trace_id, self._ids.generate_span_id(), False, _SAMPLED, state),
-            tracestate=tracestate if parent is not None else "",
+            tracestate=tracestate if state is not None else "",
         )
 
     def new_span(self, trace_id: int) -> SpanContext:
@@ -128,15 +134,17 @@ class Tracing:
 
 def context_of_span(traceparent: str) -> SpanContext | None:
     """Returns the span that a `traceparent` names; None for none or a malformed one."""
-    return _context_of(traceparent, "")
-
-
-def _context_of(traceparent: str, tracestate: str) -> SpanContext | None:
     if not traceparent or not is_traceparent(traceparent):
         return None
     _, trace_id, span_id, flags = traceparent.split("-")[:4]
-    state = TraceState.from_header([tracestate]) if tracestate else None
-    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)), state)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
+
+
+def _state_of(tracestate: str) -> TraceState | None:
+    """Returns what vendors added; None for nothing, or what is no `tracestate`: it is dropped, as W3C has it."""
+    if not tracestate or len(tracestate) > STATE_CHARACTERS or not _STATE.fullmatch(tracestate):
+        return None
+    return TraceState.from_header([tracestate])
 
 
 def _text(context: SpanContext) -> str:
