@@ -3,6 +3,10 @@
 import asyncio
 from typing import Any
 
+import nats
+import pytest
+from rendezvous_proto.errors import UnknownEndpointError
+from rendezvous_router.spec_store import SpecStore
 from rendezvous_sdk import AsyncClient
 
 from tests.support.stack import ENDPOINT, Stack, eventually
@@ -65,3 +69,26 @@ async def test_an_unusable_specification_leaves_the_last_good_one_in_force(stack
     async with AsyncClient(stack.address, endpoint="sum") as client:
         answer = await client.score({"a": [1.0], "b": [2], "tag": ["x"]})
     assert answer.model == "first"
+
+
+async def test_requests_under_way_are_answered_though_their_endpoint_is_deleted(stack: Stack) -> None:
+    """What was accepted before the deletion gets its model's answer; what comes after it is refused."""
+    await stack.apply(with_champion("first", ["first"]))
+    stack.start_router()
+    stack.start_model("tests.support.models:slow", name="first")
+    table = {"a": [1.0], "b": [2], "tag": ["x"]}
+    async with AsyncClient(stack.address, endpoint="sum") as client:
+        await client.describe()
+        asking = [asyncio.create_task(client.score(table)) for _ in range(4)]
+        await asyncio.sleep(0.2)  # of the 0.6 s that the model takes
+        connection = await nats.connect(stack.server.url)
+        assert await SpecStore(connection).delete("sum")
+        await connection.close()
+
+        async def is_refused() -> bool:
+            return "sum" not in (await stack.status())["endpoints"]
+
+        await eventually(is_refused, "the router knows of the deletion")
+        assert [answer.model for answer in await asyncio.gather(*asking)] == ["first"] * 4
+        with pytest.raises(UnknownEndpointError):
+            await client.score(table)
