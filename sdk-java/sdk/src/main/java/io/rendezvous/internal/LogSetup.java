@@ -3,9 +3,11 @@ package io.rendezvous.internal;
 import io.rendezvous.logging.JsonFormatter;
 import io.rendezvous.logging.TextFormatter;
 import java.io.UnsupportedEncodingException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.logging.ConsoleHandler;
 import java.util.logging.Handler;
 import java.util.logging.Level;
@@ -16,6 +18,7 @@ import org.slf4j.LoggerFactory;
 /**
  * Log format and level as {@code RENDEZVOUS_LOG_FORMAT} and {@code RENDEZVOUS_LOG_LEVEL} say: for slf4j-simple (the level)
  * and for {@code java.util.logging} behind slf4j-jdk14, unless that is configured. All other logging is the author's.
+ * A value that is not known is warned of, and counts as none.
  */
 public final class LogSetup {
     private static final String SIMPLE_LOG_LEVEL = "org.slf4j.simpleLogger.defaultLogLevel";
@@ -23,7 +26,11 @@ public final class LogSetup {
             "java.util.logging.config.file",
             "java.util.logging.config.class",
             "java.util.logging.SimpleFormatter.format");
+    private static final String LEVEL = "RENDEZVOUS_LOG_LEVEL";
+    private static final String FORMAT = "RENDEZVOUS_LOG_FORMAT";
     private static final String JSON = "json";
+    private static final Set<String> FORMATS = Set.of("text", JSON);
+    private static final Set<String> LEVELS = Set.of("trace", "debug", "info", "warn", "warning", "error");
 
     /** Libraries whose debug lines are not about this program. Held, else their levels are forgotten. */
     private static final List<Logger> TALKATIVE =
@@ -33,10 +40,9 @@ public final class LogSetup {
 
     /** Sets it up; called before the first logger is asked for. */
     public static void install(Map<String, String> environment) {
-        String level =
-                environment.getOrDefault("RENDEZVOUS_LOG_LEVEL", "").strip().toLowerCase(Locale.ROOT);
-        String format =
-                environment.getOrDefault("RENDEZVOUS_LOG_FORMAT", "").strip().toLowerCase(Locale.ROOT);
+        List<String> unknown = new ArrayList<>();
+        String level = chosen(environment, LEVEL, LEVELS, "debug, info, warning, error", unknown);
+        String format = chosen(environment, FORMAT, FORMATS, "text, json", unknown);
         if (!level.isEmpty() && System.getProperty(SIMPLE_LOG_LEVEL) == null) {
             // slf4j-simple reads its level once, from here
             System.setProperty(SIMPLE_LOG_LEVEL, level.equals("warning") ? "warn" : level);
@@ -50,6 +56,19 @@ public final class LogSetup {
             LoggerFactory.getLogger(LogSetup.class)
                     .warn("RENDEZVOUS_LOG_FORMAT=json: slf4j-simple writes text only; use slf4j-jdk14 in its place");
         }
+        unknown.forEach(LoggerFactory.getLogger(LogSetup.class)::warn); // now that they are formatted as the rest is
+    }
+
+    private static String chosen(
+            Map<String, String> environment, String variable, Set<String> known, String allowed, List<String> unknown) {
+        String given = environment.getOrDefault(variable, "").strip();
+        String value = given.toLowerCase(Locale.ROOT);
+        if (value.isEmpty() || known.contains(value)) {
+            return value;
+        }
+        unknown.add(variable + " is '" + Shown.value(given) + "', which is not known and not heeded: use one of "
+                + allowed);
+        return "";
     }
 
     private static boolean isUnconfigured() {

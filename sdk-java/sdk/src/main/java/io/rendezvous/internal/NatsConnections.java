@@ -48,7 +48,7 @@ public final class NatsConnections {
     public static Connection connect(
             String urls, String name, Runnable onReconnected, Runnable onClosed, CountDownLatch closing)
             throws InterruptedException {
-        String shown = redact(urls);
+        String shown = Secrets.redact(urls);
         Options options = options(urls, name, new Events(shown, onReconnected, onClosed));
         long pauseMs = FIRST_PAUSE_MS;
         RareLog log = new RareLog();
@@ -97,18 +97,13 @@ public final class NatsConnections {
                 }
                 Options.builder().server(url).build();
             } catch (IllegalArgumentException error) {
-                String shown = redact(url);
+                String shown = Secrets.redact(url);
                 throw new InvalidRequestException(
                         "the address of NATS is '" + shown + "': give nats://host:port, several separated by commas",
                         Map.of("option", "nats", "actual", shown));
             }
         }
         return urls;
-    }
-
-    /** Returns addresses without user names, passwords and tokens. */
-    static String redact(String urls) {
-        return urls.replaceAll("//[^/@,]*@", "//");
     }
 
     private static final class Events implements ConnectionListener {
@@ -166,11 +161,12 @@ public final class NatsConnections {
         }
     }
 
-    /** Says the same thing at most once in ten seconds. */
+    /** Says the same thing at most once in ten seconds, without the passwords that jnats' texts hold. */
     private static final class RareLog {
         private final Map<String, Long> saidAt = new ConcurrentHashMap<>();
 
-        void warn(String text) {
+        void warn(String unsafe) {
+            String text = Secrets.scrub(unsafe);
             long now = System.nanoTime();
             Long last = saidAt.get(text);
             if (last == null || now - last > REPEAT_LOG_NS) {

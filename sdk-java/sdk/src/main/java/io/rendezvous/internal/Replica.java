@@ -192,7 +192,7 @@ public final class Replica {
             return;
         }
         UnavailableException error = new UnavailableException(
-                "the connection to NATS at " + NatsConnections.redact(options.nats())
+                "the connection to NATS at " + Secrets.redact(options.nats())
                         + " was closed for good: check its address and credentials, then start the model again",
                 Map.of("model", options.name()));
         LOG.error(error.getMessage());

@@ -23,12 +23,14 @@ import java.util.regex.Pattern;
  * request's own context is handed back. Thread-safe.
  */
 public final class Traces {
-    /** In the context that a span is started in: the request asked for a trace, whatever the sampling says. */
+    /** In the context that a span is started in: the request asked for a trace, whatever this process's sampler says. */
     public static final ContextKey<Boolean> FORCED = ContextKey.named("rendezvous-force-trace");
 
     private static final String SCOPE = "io.rendezvous";
     private static final String IDS = "-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}";
     private static final Pattern TRACEPARENT = Pattern.compile("00" + IDS + "|(?!00|ff)[0-9a-f]{2}" + IDS + "(?:-.*)?");
+    private static final int FLAGS_AT = 53;
+    private static final int SAMPLED = 1;
     private static final TextMapGetter<Map<String, String>> GETTER = new TextMapGetter<>() {
         @Override
         public String get(Map<String, String> carrier, String key) {
@@ -64,6 +66,12 @@ public final class Traces {
         return TRACEPARENT.matcher(traceparent).matches();
     }
 
+    /** Tells whether text is a W3C traceparent of a trace that is recorded. */
+    static boolean isSampled(String traceparent) {
+        return isValid(traceparent)
+                && (Integer.parseInt(traceparent.substring(FLAGS_AT, FLAGS_AT + 2), 16) & SAMPLED) != 0;
+    }
+
     /** Writes a context as a W3C traceparent. */
     public static String traceparent(SpanContext context) {
         return "00-" + context.getTraceId() + "-" + context.getSpanId() + "-"
@@ -71,7 +79,8 @@ public final class Traces {
     }
 
     /**
-     * Starts the span of a parcel's item.
+     * Starts the span of a parcel's item, if its context is sampled. A request that asks for its trace has that flag from
+     * the router; a span without it would belong to a trace that nobody else records.
      *
      * @param identity who scores
      * @param delivery the parcel's
@@ -81,10 +90,10 @@ public final class Traces {
      */
     RequestSpan consume(ParcelScorer.Identity identity, Delivery delivery, ParcelItem item, long startedUnixUs) {
         String traceparent = item.getTraceparent();
-        if (traceparent.isEmpty() || !isValid(traceparent)) {
+        if (!isValid(traceparent)) {
             return RequestSpan.none("");
         }
-        if (isOff) {
+        if (isOff || !isSampled(traceparent)) {
             return RequestSpan.none(traceparent);
         }
         Context parent = parent(traceparent, item.getTracestate(), item.getDiagnostics());
@@ -101,7 +110,7 @@ public final class Traces {
     }
 
     /**
-     * Starts the span of a call at the model's own door; one without a context begins a trace.
+     * Starts the span of a call at the model's own door; one without a context begins a trace, one that is not sampled has no span.
      *
      * @param identity who scores
      * @param call which method, where, and with which context
@@ -114,7 +123,7 @@ public final class Traces {
             ParcelScorer.Identity identity, Call call, ScoreRequest request, String requestId, long receivedUnixUs) {
         String traceparent =
                 isValid(call.headers().traceparent()) ? call.headers().traceparent() : "";
-        if (isOff) {
+        if (isOff || !traceparent.isEmpty() && !isSampled(traceparent)) {
             return RequestSpan.none(traceparent);
         }
         Context parent = parent(traceparent, call.headers().tracestate(), request.getDiagnostics());

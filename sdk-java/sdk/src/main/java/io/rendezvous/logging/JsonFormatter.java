@@ -5,6 +5,7 @@ import com.google.gson.GsonBuilder;
 import io.opentelemetry.api.trace.Span;
 import io.opentelemetry.api.trace.SpanContext;
 import io.rendezvous.internal.LogIdentity;
+import io.rendezvous.internal.Secrets;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.time.Instant;
@@ -25,7 +26,8 @@ import org.slf4j.MDC;
  * {@code error_code}, {@code exception}.
  *
  * <p>{@link io.rendezvous.ModelServer} installs it where {@code RENDEZVOUS_LOG_FORMAT} is {@code json}, SLF4J writes to
- * {@code java.util.logging} (slf4j-jdk14), and that has no configuration of its own. Ids come from SLF4J's MDC.
+ * {@code java.util.logging} (slf4j-jdk14), and that has no configuration of its own. Ids come from SLF4J's MDC. Users and
+ * passwords of addresses are left out.
  */
 public final class JsonFormatter extends Formatter {
     private static final Gson JSON = new GsonBuilder().disableHtmlEscaping().create();
@@ -43,7 +45,7 @@ public final class JsonFormatter extends Formatter {
         line.put("time", timeOf(record.getInstant()));
         line.put("level", levelOf(record.getLevel()));
         line.put("logger", record.getLoggerName() == null ? "" : record.getLoggerName());
-        line.put("event", formatMessage(record));
+        line.put("event", Secrets.scrub(formatMessage(record)));
         SpanContext span = Span.current().getSpanContext();
         if (span.isValid()) {
             line.put("trace_id", span.getTraceId());
@@ -79,6 +81,6 @@ public final class JsonFormatter extends Formatter {
     static String traceOf(Throwable error) {
         StringWriter text = new StringWriter();
         error.printStackTrace(new PrintWriter(text, true));
-        return text.toString().stripTrailing();
+        return Secrets.scrub(text.toString().stripTrailing());
     }
 }

@@ -1,6 +1,7 @@
 package io.rendezvous.integration;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.InsecureChannelCredentials;
@@ -13,11 +14,15 @@ import io.rendezvous.Model;
 import io.rendezvous.ModelServer;
 import java.io.BufferedReader;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
-/** A connection to NATS that is closed for good, because the credentials do not hold any more. */
+/** A connection to NATS that cannot be had, or is closed for good as the credentials do not hold any more. */
 @Timeout(60)
 class LostConnectionTest {
     private static final Model ECHO = inputs -> inputs;
@@ -61,11 +66,7 @@ class LostConnectionTest {
         }
     }
 
-    /** The program ends with status 1, so that whoever supervises it starts it again. */
-    @Test
-    void programEnds() throws Exception {
-        NatsServer nats = new NatsServer("old");
-        nats.connect("e").close();
+    private static ProcessBuilder program(String nats) {
         ProcessBuilder program = new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-cp",
@@ -73,8 +74,44 @@ class LostConnectionTest {
                 Program.class.getName());
         program.environment().put("RENDEZVOUS_ENDPOINT", "e");
         program.environment().put("RENDEZVOUS_MODEL", "m");
-        program.environment().put("RENDEZVOUS_NATS", nats.url());
-        Process process = program.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        program.environment().put("RENDEZVOUS_NATS", nats);
+        return program;
+    }
+
+    /** A program that waits for NATS, or is refused its address, does not say the password, whatever logs its lines. */
+    @ParameterizedTest
+    @CsvSource({
+        "nats://user:hunter2@127.0.0.1:1, hunter2, waiting for NATS at nats://127.0.0.1:1 (",
+        "'nats://127.0.0.1:1,nats://user:hunter2@127.0.0.1:2', hunter2, nats://127.0.0.1:2 (",
+        "nats://user:p@ss@127.0.0.1:1, p@ss, nats://127.0.0.1:1",
+        "nats://user:p/w@127.0.0.1:1, p/w, nats://127.0.0.1:1"
+    })
+    void saysNoPasswords(String nats, String password, String expected) throws Exception {
+        Process process = program(nats).redirectErrorStream(true).start();
+        List<String> said = new ArrayList<>();
+        try (BufferedReader output = process.inputReader()) {
+            for (String line = output.readLine(); line != null; line = output.readLine()) {
+                said.add(line);
+                if (line.contains("waiting for NATS")) {
+                    break;
+                }
+            }
+        } finally {
+            process.destroyForcibly();
+        }
+        String all = String.join("\n", said);
+        assertTrue(all.contains(expected), all);
+        assertFalse(all.contains(password) || all.contains("user:"), all);
+    }
+
+    /** The program ends with status 1, so that whoever supervises it starts it again. */
+    @Test
+    void programEnds() throws Exception {
+        NatsServer nats = new NatsServer("old");
+        nats.connect("e").close();
+        Process process = program(nats.url())
+                .redirectError(ProcessBuilder.Redirect.DISCARD)
+                .start();
         try (BufferedReader output = process.inputReader()) {
             String ready = output.readLine();
             assertTrue(ready != null && ready.startsWith("ready: "), "said " + ready);

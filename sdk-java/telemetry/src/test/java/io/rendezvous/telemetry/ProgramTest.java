@@ -1,6 +1,7 @@
 package io.rendezvous.telemetry;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -31,12 +32,15 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Model programs that the environment alone tells to export traces, and how to log. */
 @Timeout(60)
 class ProgramTest {
     private static final String SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    private static final String UNSAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
     private OtlpReceiver receiver;
 
@@ -191,6 +195,15 @@ class ProgramTest {
         assertTrue(spansByName().containsKey("rendezvous.v1.Score/Score"));
     }
 
+    /** A request that asks for its trace and brings a context that is not sampled has no span: its trace is nowhere else. */
+    @Test
+    void unsampledContextsStayUnrecorded() throws Exception {
+        Map<String, String> always =
+                Map.of("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint("grpc"), "OTEL_TRACES_SAMPLER", "always_on");
+        run(always, 1, ScoreOptions.NONE.withTraceContext(UNSAMPLED, "").withForcedTrace());
+        assertFalse(spansByName().containsKey("rendezvous.v1.Score/Score"));
+    }
+
     /** A collector that is not there, and variables that make no sense, are logged; the model serves and drains. */
     @ParameterizedTest
     @ValueSource(strings = {"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_TRACES_EXPORTER=nonsense"})
@@ -235,5 +248,25 @@ class ProgramTest {
         String failure = "[0-9-]{10} [0-9:,]{12} WARNING io\\.rendezvous\\..*: model m:7 failed on one request";
         assertTrue(lines.stream().anyMatch(line -> line.matches(failure)), String.join("\n", lines));
         assertEquals(List.of(), run(Map.of("RENDEZVOUS_LOG_LEVEL", "error"), -1, ScoreOptions.NONE));
+    }
+
+    /** A format or level that is not known is warned of once, with what is allowed; case and blanks do not matter. */
+    @ParameterizedTest
+    @CsvSource({
+        "RENDEZVOUS_LOG_FORMAT, jsno, 'text, json'",
+        "RENDEZVOUS_LOG_LEVEL, verbose, 'debug, info, warning, error'",
+        "RENDEZVOUS_LOG_FORMAT, ' Text ', ",
+        "RENDEZVOUS_LOG_LEVEL, Warning, ",
+        "RENDEZVOUS_LOG_LEVEL, '', "
+    })
+    void warnsOfUnknownChoices(String variable, String value, String allowed) throws Exception {
+        List<String> warnings = run(Map.of(variable, value), 1, ScoreOptions.NONE).stream()
+                .filter(line -> line.contains(" WARNING ") && line.contains(variable))
+                .map(line -> line.substring(line.indexOf(variable)))
+                .toList();
+        List<String> expected = allowed == null
+                ? List.of()
+                : List.of(variable + " is '" + value + "', which is not known and not heeded: use one of " + allowed);
+        assertEquals(expected, warnings);
     }
 }
