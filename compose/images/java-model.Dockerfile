@@ -36,7 +36,7 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8001
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "io.rendezvous.Health"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=3 CMD ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "io.rendezvous.Health"]
 CMD ["java", "-version"]
 
 FROM runtime AS credit

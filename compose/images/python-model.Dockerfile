@@ -54,7 +54,7 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8001
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["rendezvous-health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["rendezvous-health"]
 CMD ["rendezvous-model", "--help"]
 
 FROM runtime AS credit

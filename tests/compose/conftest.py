@@ -76,5 +76,13 @@ def scaled(engine: Engine, compose: str, images: Images) -> Iterator[ComposeStac
     """Three nats-servers, two routers behind one address, two replicas of each model; nobody looks at them."""
     files = ["compose.yaml", "compose.scale.yaml"]
     watchers = ["otel-collector", "jaeger", "prometheus"]
-    with ComposeStack(engine, compose, images, name="rendezvous-scale", files=files, without=watchers) as up:
+    with ComposeStack(
+        engine,
+        compose,
+        images,
+        name="rendezvous-scale",
+        files=files,
+        without=watchers,
+        variables={"OTEL_TRACES_SAMPLER": "always_off"},
+    ) as up:
         yield up

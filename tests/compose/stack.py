@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +35,7 @@ class ComposeStack:
         name: Compose's project.
         files: Compose files, relative to `compose/`.
         without: services that are not started.
+        variables: of the Compose files.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ComposeStack:
         name: str,
         files: Sequence[str],
         without: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
         self.name = name
@@ -56,6 +58,7 @@ class ComposeStack:
             **engine.environment,
             **images.environment,
             **{variable: str(port) for variable, port in self.ports.items()},
+            **(variables or {}),
         }
         self._without = without
 
