@@ -23,7 +23,7 @@ import java.util.regex.Pattern;
  * request's own context is handed back. Thread-safe.
  */
 public final class Traces {
-    /** In the context that a span is started in: the request asked for a trace, whatever this process's sampler says. */
+    /** In the context that a span is started in: the request asked for a trace, whatever the sampler here says. */
     public static final ContextKey<Boolean> FORCED = ContextKey.named("rendezvous-force-trace");
 
     private static final String SCOPE = "io.rendezvous";
@@ -79,8 +79,8 @@ public final class Traces {
     }
 
     /**
-     * Starts the span of a parcel's item, if its context is sampled. A request that asks for its trace has that flag from
-     * the router; a span without it would belong to a trace that nobody else records.
+     * Starts the span of a parcel's item, if its context is sampled. A request that asks for its trace has that flag
+     * from the router; a span without it would belong to a trace that nobody else records.
      *
      * @param identity who scores
      * @param delivery the parcel's
@@ -110,7 +110,8 @@ public final class Traces {
     }
 
     /**
-     * Starts the span of a call at the model's own door; one without a context begins a trace, one that is not sampled has no span.
+     * Starts the span of a call at the model's own door; one without a context begins a trace, one whose context is not
+     * sampled has no span.
      *
      * @param identity who scores
      * @param call which method, where, and with which context

@@ -26,8 +26,8 @@ import org.slf4j.MDC;
  * {@code error_code}, {@code exception}.
  *
  * <p>{@link io.rendezvous.ModelServer} installs it where {@code RENDEZVOUS_LOG_FORMAT} is {@code json}, SLF4J writes to
- * {@code java.util.logging} (slf4j-jdk14), and that has no configuration of its own. Ids come from SLF4J's MDC. Users and
- * passwords of addresses are left out.
+ * {@code java.util.logging} (slf4j-jdk14), and that has no configuration of its own. Ids come from SLF4J's MDC. Users
+ * and passwords of addresses are left out.
  */
 public final class JsonFormatter extends Formatter {
     private static final Gson JSON = new GsonBuilder().disableHtmlEscaping().create();

@@ -7,7 +7,10 @@ import java.util.Locale;
 import java.util.logging.Formatter;
 import java.util.logging.LogRecord;
 
-/** One line for people: {@code 2026-11-22 16:51:39,123 INFO logger: message}, and a stack trace below it. No passwords of addresses. */
+/**
+ * One line for people: {@code 2026-11-22 16:51:39,123 INFO logger: message}, and a stack trace below it. Users and
+ * passwords of addresses are left out.
+ */
 public final class TextFormatter extends Formatter {
     private static final DateTimeFormatter TIME =
             DateTimeFormatter.ofPattern("uuuu-MM-dd HH:mm:ss,SSS").withZone(ZoneId.systemDefault());

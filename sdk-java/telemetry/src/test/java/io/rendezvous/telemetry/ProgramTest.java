@@ -195,7 +195,7 @@ class ProgramTest {
         assertTrue(spansByName().containsKey("rendezvous.v1.Score/Score"));
     }
 
-    /** A request that asks for its trace and brings a context that is not sampled has no span: its trace is nowhere else. */
+    /** A request that asks for its trace has no span if it brings a context that is not sampled. */
     @Test
     void unsampledContextsStayUnrecorded() throws Exception {
         Map<String, String> always =
