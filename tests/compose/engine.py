@@ -21,6 +21,8 @@ from toolchains.tools import can_install, find_gaps, how_to_get, install
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
+KEPT_BUILD_STEPS_BYTES = 5_000_000_000
+"""What is kept of build steps between runs."""
 
 
 class EngineError(RuntimeError):
@@ -107,6 +109,8 @@ class PrivateEngine(Engine):
         if hasattr(self, "client"):
             with contextlib.suppress(DockerException, OSError):
                 self._clear()
+                self.client.images.prune()
+                self.client.api.prune_builds(keep_storage=KEPT_BUILD_STEPS_BYTES)
             super().stop()
         self._process.send_signal(signal.SIGTERM)
         try:
