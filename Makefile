@@ -112,6 +112,7 @@ lock: $(READY) ## Pin the dependencies again: names, versions, hashes
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-find-links --all-extras --group dev $(MEMBERS:%=--no-emit-package rendezvous-%) \
 	  --no-emit-package rendezvous --no-emit-package rendezvous-sdk $(MEMBERS:%=%/pyproject.toml) pyproject.toml -o requirements.lock > /dev/null
+	@compose/images/lock.sh
 
 $(BUF): proto/package.json
 	@command -v npm > /dev/null || { echo "buf lints the protocol and comes with npm: install Node.js (Debian: apt-get install npm)."; exit 1; }

@@ -59,6 +59,8 @@ def images(engine: Engine, compose: str) -> Images:
         built = Images(engine, compose)
         built.build()
     except EngineError as error:
+        if error.could_run:  # an image that does not build is no reason to skip
+            pytest.fail(str(error))
         _give_up(error)
         raise
     return built
