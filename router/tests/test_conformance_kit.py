@@ -173,7 +173,7 @@ def test_a_level_that_there_is_not_ends_a_bridge_with_two() -> None:
     for arguments, environment in ((["--log-level", "LOUD"], {}), ([], {"RENDEZVOUS_LOG_LEVEL": "LOUD"})):
         done = CliRunner().invoke(app, [*joined, *arguments], env=environment)
         assert done.exit_code == 2
-        assert "'LOUD': give one of DEBUG, INFO" in done.stderr
+        assert "'loud': use one of debug, info, warning, error" in done.stderr
 
 
 def test_the_help_of_a_bridge_shows_columns_in_brackets() -> None:
