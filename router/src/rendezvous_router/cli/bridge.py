@@ -64,7 +64,10 @@ def bridge(
     ] = "1s",
     grpc_port: Annotated[
         int | None,
-        typer.Option(envvar="RENDEZVOUS_GRPC_PORT", help="Port of gRPC health, 0 a free one; none: it is not served."),
+        typer.Option(
+            envvar="RENDEZVOUS_BRIDGE_PORT",  # RENDEZVOUS_GRPC_PORT is the model server's, often in one environment
+            help="Port of gRPC health, 0 a free one; none: it is not served.",
+        ),
     ] = None,
     grpc_host: Annotated[str, typer.Option(envvar="RENDEZVOUS_GRPC_HOST", help="Address to listen on.")] = "127.0.0.1",
     log_level: Annotated[
