@@ -54,6 +54,11 @@ def scrape(stack: Stack) -> Samples:
     }
 
 
+def late(samples: Samples) -> float:
+    """Returns how many scores of the slow model came late; what had expired before it was read is not among them."""
+    return samples[key("rendezvous_scores_late_total", "sum", "third")]
+
+
 async def ask(stack: Stack, times: int) -> None:
     """Sends requests that are answered."""
     async with AsyncClient(stack.address, endpoint="sum") as client:
@@ -78,7 +83,7 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
     async def is_all_in() -> bool:
         samples.update(scrape(stack))
         return (
-            samples[key("rendezvous_scores_late_total", "sum", "third")] == 5
+            late(samples) + samples.get(key("rendezvous_scores_total", "sum", "third", "EXPIRED"), 0) == 5
             and samples[key("rendezvous_model_replicas", "sum", "third")] == 1
             and samples.get(key("rendezvous_decoy_lag", "sum")) == 0
             and samples.get(key("rendezvous_model_lag", "sum", "third", "1")) == 0
@@ -91,7 +96,6 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
         key("rendezvous_decisions_total", "sum", "steps[0].best", "first"): 5,
         key("rendezvous_scores_total", "sum", "first", ""): 5,
         key("rendezvous_scores_total", "sum", "second", "MODEL_FAILED"): 5,
-        key("rendezvous_scores_total", "sum", "third", ""): 5,
         key("rendezvous_model_time_seconds_count", "sum", "third"): 5,
         key("rendezvous_decision_time_seconds_count", "sum"): 5,
         key("rendezvous_deadline_used_ratio_bucket", "sum", "+Inf"): 5,
@@ -106,7 +110,7 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
     calls = ("sum", "grpc", "rendezvous.v1.Score/Score", "OK")
     assert samples[key("rpc_server_call_duration_seconds_count", *calls)] == 5
     assert 0 < samples[key("rpc_server_call_duration_seconds_sum", *calls)] < 5 * 0.4
-    assert samples[key("rendezvous_scores_late_total", "sum", "third")] == 5
+    assert samples[key("rendezvous_scores_total", "sum", "third", "")] == late(samples) >= 1
     assert samples[key("rendezvous_scores_stray_total", "sum", "third")] == 0
 
 
