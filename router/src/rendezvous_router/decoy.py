@@ -7,7 +7,6 @@ what comes again is told by its stream sequence. So every input that a model saw
 
 import asyncio
 import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from rendezvous_proto.postbox import ENDPOINTS_BUCKET, check_name
 from rendezvous_sdk.health_door import HealthDoor
 from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.nats_connection import Connection, connect
-from rendezvous_sdk.signals import end_at_once, heed_sigterm_early
+from rendezvous_sdk.signals import drain_on_signals, heed_sigterm_early
 from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router._archive_files import ArchiveError, SequenceReusedError
@@ -160,7 +159,7 @@ class Decoy:
 
 async def _run(options: DecoyOptions) -> None:
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    drain_on_signals(stop)
     running = _Running(options)
     serving = asyncio.create_task(running.serve())
     stopping = asyncio.create_task(stop.wait())
@@ -204,19 +203,6 @@ class _Running:
 
     def _is_well(self) -> bool:
         return self.decoy is not None and self.decoy.is_well
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def drain(number: int) -> None:
-        if stop.is_set():
-            end_at_once(number)
-        _log.info("draining; a second signal ends this process at once")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, drain, number)
 
 
 def main(

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import secrets
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ from rendezvous_sdk.origin import complete_info
 from rendezvous_sdk.postbox import PostboxReader
 from rendezvous_sdk.registration import Registration
 from rendezvous_sdk.scoring import ParcelScorer, unix_us
-from rendezvous_sdk.signals import end_at_once
+from rendezvous_sdk.signals import drain_on_signals
 from rendezvous_sdk.span_export import SpanExport, start_span_export
 from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.thread import ModelThread
@@ -220,17 +219,9 @@ def _log_failure(serving: "asyncio.Task[None]") -> None:
 
 
 def _stop_on_signals(stop: asyncio.Event, parent_fd: int | None) -> None:
-    loop = asyncio.get_running_loop()
-
-    def drain(number: int) -> None:
-        if stop.is_set():
-            end_at_once(number)
-        _log.info("draining; a second signal ends this process at once")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, drain, number)
+    drain_on_signals(stop)
     if parent_fd is not None:
+        loop = asyncio.get_running_loop()
 
         def parent_gone() -> None:
             loop.remove_reader(parent_fd)

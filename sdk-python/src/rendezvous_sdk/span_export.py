@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 from rendezvous_sdk.traces import find_tracer
 
-__all__ = ["SpanExport", "asking_variable", "make_span_exporter", "otlp_protocol", "start_span_export"]
+__all__ = [
+    "SpanExport",
+    "asking_variable",
+    "make_span_exporter",
+    "otlp_protocol",
+    "shut_down_spans",
+    "start_span_export",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +43,16 @@ class SpanExport:
 
     def close(self, limit_s: float) -> None:
         """Sends what waits and ends the export; blocks for *limit_s* seconds at most."""
-        closing = threading.Thread(target=self._provider.shutdown, name="span-export-close", daemon=True)
-        closing.start()
-        closing.join(limit_s)
-        if closing.is_alive():
-            _log.warning("the last spans did not leave within %g s: the collector does not answer", limit_s)
+        shut_down_spans(self._provider.shutdown, limit_s)
+
+
+def shut_down_spans(shutdown: Callable[[], object], limit_s: float) -> None:
+    """Calls *shutdown*, which sends the last spans, and waits for its end for *limit_s* seconds at most."""
+    closing = threading.Thread(target=shutdown, name="span-export-close", daemon=True)
+    closing.start()
+    closing.join(limit_s)
+    if closing.is_alive():
+        _log.warning("the last spans did not leave within %g s: the collector does not answer", limit_s)
 
 
 def start_span_export(resource: Mapping[str, str], environment: Mapping[str, str] | None = None) -> SpanExport | None:

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import signal
 
 from rendezvous_sdk.logs import add_log_fields
-from rendezvous_sdk.signals import end_at_once
+from rendezvous_sdk.signals import drain_on_signals
 from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.bridge.bridge import Bridge
@@ -34,7 +33,7 @@ async def run_bridge(options: BridgeOptions) -> int:
         BridgeError: model server, endpoint and mapping do not fit together.
     """
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    drain_on_signals(stop)
     bridge = Bridge(options)
     add_log_fields(endpoint=options.endpoint, model=options.name, version=options.version, replica=bridge.replica)
     serving = asyncio.create_task(_serve_until_failed(bridge))
@@ -76,16 +75,3 @@ async def _drain(bridge: Bridge) -> bool:
         _log.error("not drained within %g s: what is still being scored comes again elsewhere", _DRAIN_LIMIT_S)
         return False
     return True
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def drain(number: int) -> None:
-        if stop.is_set():
-            end_at_once(number)
-        _log.info("draining; a second signal ends this process at once")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, drain, number)

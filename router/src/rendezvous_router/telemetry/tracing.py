@@ -8,7 +8,6 @@ parent; the spans themselves are drawn when everything about them is known (`spa
 import logging
 import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, set_span_in_context
-from rendezvous_sdk.span_export import asking_variable, make_span_exporter
+from rendezvous_sdk.span_export import asking_variable, make_span_exporter, shut_down_spans
 from rendezvous_sdk.traces import is_traceparent
 
 QUEUE = 16_384
@@ -120,11 +119,7 @@ class Tracing:
 
     def close(self, limit_s: float) -> None:
         """Sends what waits, and ends the exporter; blocks for *limit_s* seconds at most."""
-        closing = threading.Thread(target=self._processor.shutdown, name="spans-close", daemon=True)
-        closing.start()
-        closing.join(limit_s)
-        if closing.is_alive():
-            _log.warning("the last spans did not leave within %g s: the collector does not answer", limit_s)
+        shut_down_spans(self._processor.shutdown, limit_s)
 
     def _is_sampled(self, trace_id: int, parent: SpanContext | None) -> bool:
         context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
