@@ -49,6 +49,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 64
 _FETCH_TIMEOUT_S = 5.0
 _TRIES = 3
+_NO_MESSAGE = 10037  # JetStream's error code; a stream that is not there has another
 _SHORT_REPLY = 9  # tokens of $JS.ACK without domain and account
 _INACTIVE_S = 60.0
 _CLOCK_DIFFERENCE_US = 60 * 1_000_000
@@ -114,12 +115,13 @@ async def read_stream(
     """
     js = client.jetstream()
     try:
+        end = await _last_sequence(js, stream, subject, since_unix_us)
         info = await js.add_consumer(stream, _reader_config(subject, since_unix_us, headers_only=headers_only))
     except NotFoundError:
         return
     total, read = info.num_pending or 0, 0
     try:
-        async with contextlib.aclosing(_fetch_pending(js, stream, info.name, total)) as messages:
+        async with contextlib.aclosing(_fetch_until(js, stream, subject, info.name, end)) as messages:
             async for msg in messages:
                 message = _stored(msg)
                 if until_unix_us is not None and message.stored_unix_us > until_unix_us:
@@ -278,39 +280,60 @@ def _reader_config(subject: str, since_unix_us: int | None, *, headers_only: boo
     )
 
 
-async def _fetch_pending(js: JetStreamContext, stream: str, consumer: str, count: int) -> AsyncGenerator[Msg, None]:
-    """Yields *count* messages that wait at a consumer, or as many of them as were not deleted meanwhile."""
-    subscription = await js.pull_subscribe_bind(consumer=consumer, stream=stream)
-    tries = 0
+async def _last_sequence(js: JetStreamContext, stream: str, subject: str, since_unix_us: int | None) -> int:
+    """Returns the sequence of the last message on a subject that is not older than *since_unix_us*; 0: there is none.
+
+    The stream's leader is asked: a consumer may live on a server that has yet to catch up, and would end too early.
+    """
     try:
-        while count > 0:
-            try:
-                batch = await subscription.fetch(min(_BATCH, count), timeout=_FETCH_TIMEOUT_S)
-            except nats.errors.TimeoutError:
-                tries += 1
-                if await _pending(js, stream, consumer, tries) == 0:
-                    return
-                continue
-            for msg in batch:
-                yield msg
-            count -= len(batch)
-    finally:
-        await subscription.unsubscribe()
+        last = await js.get_last_msg(stream, subject)
+    except NotFoundError as error:
+        if error.err_code == _NO_MESSAGE:
+            return 0
+        raise
+    is_older = since_unix_us is not None and last.time is not None and last.time < _EPOCH + since_unix_us * _MICROSECOND
+    return 0 if is_older else last.seq or 0
 
 
-async def _pending(js: JetStreamContext, stream: str, consumer: str, tries: int) -> int:
-    """Returns how many messages wait at a consumer that gave none in time.
+async def _fetch_until(
+    js: JetStreamContext, stream: str, subject: str, consumer: str, end: int
+) -> AsyncGenerator[Msg, None]:
+    """Yields what a consumer gives up to sequence *end*, or as much of it as was not deleted meanwhile.
 
     Raises:
         UnavailableError: the consumer is gone, the server is silent, or it was tried often enough.
     """
+    subscription = await js.pull_subscribe_bind(consumer=consumer, stream=stream)
+    reached = tries = pending = 0
     try:
-        info = await js.consumer_info(stream, consumer)
+        while reached < end:
+            pending = pending or await _pending(js, stream, consumer)
+            if not pending and await _last_sequence(js, stream, subject, None) < end:
+                return  # the last ones were deleted
+            try:
+                batch = await subscription.fetch(min(_BATCH, pending or 1), timeout=_FETCH_TIMEOUT_S)
+            except nats.errors.TimeoutError as error:
+                tries, pending = tries + 1, 0
+                if tries >= _TRIES:
+                    raise UnavailableError(
+                        f"stream {stream} gave nothing for {_TRIES * _FETCH_TIMEOUT_S:g} s; try again"
+                    ) from error
+                continue
+            for msg in batch:
+                reached = msg.metadata.sequence.stream
+                if reached > end:
+                    return
+                yield msg
+            pending = max(0, pending - len(batch))
+    finally:
+        await subscription.unsubscribe()
+
+
+async def _pending(js: JetStreamContext, stream: str, consumer: str) -> int:
+    try:
+        return (await js.consumer_info(stream, consumer)).num_pending or 0
     except (nats.errors.Error, TimeoutError) as error:
         raise UnavailableError(f"stream {stream} can no longer be read: {error!r}; try again") from error
-    if info.num_pending and tries >= _TRIES:
-        raise UnavailableError(f"stream {stream} gave nothing for {_TRIES * _FETCH_TIMEOUT_S:g} s; try again")
-    return info.num_pending or 0
 
 
 def _stored(msg: Msg) -> StoredMessage:
