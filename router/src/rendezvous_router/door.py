@@ -19,7 +19,9 @@ from rendezvous_proto.v1 import ScoreReply
 from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 
-from rendezvous_router.app import METHOD, Router
+from rendezvous_router.app import METHOD
+from rendezvous_router.options import RouterOptions
+from rendezvous_router.reception import SCORE, Reception
 
 SERVICE = "rendezvous.v1.Score"
 """Full name of the service."""
@@ -36,27 +38,29 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class Door:
-    """Serves one router over gRPC.
+    """Serves routers over gRPC.
 
     Args:
-        router: answers.
+        reception: says whose router answers.
+        options: where to listen, and what to take.
         reuse_port: share the port with other workers (SO_REUSEPORT).
     """
 
-    def __init__(self, router: Router, *, reuse_port: bool = False) -> None:
-        self._router = router
+    def __init__(self, reception: Reception, options: RouterOptions, *, reuse_port: bool = False) -> None:
+        self._reception = reception
+        self._options = options
         self._reuse_port = reuse_port
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._streams: set[asyncio.Event] = set()
 
     async def open(self) -> int:
-        """Listens, and returns the port.
+        """Listens, and returns the port. Says that it does not serve until `set_serving` says otherwise.
 
         Raises:
             RuntimeError: the port is taken.
         """
-        options = self._router.options
+        options = self._options
         server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", int(self._reuse_port)),
@@ -71,7 +75,7 @@ class Door:
         port = server.add_insecure_port(f"{options.host}:{options.grpc_port}")
         await server.start()
         self._server = server
-        await self.set_serving(self._router.postbox.is_connected)
+        await self.set_serving(False)
         return int(port)
 
     async def set_serving(self, is_serving: bool) -> None:
@@ -100,7 +104,8 @@ class Door:
 
     async def _describe(self, raw: bytes, context: Context) -> bytes:
         try:
-            return self._router.describe(parse_describe_request(raw).endpoint).SerializeToString()
+            router = self._reception.admit(_metadata(context, "authorization")).demand(SCORE)
+            return router.describe(parse_describe_request(raw).endpoint).SerializeToString()
         except RendezvousError as error:
             await _abort(context, error)
             raise
@@ -125,16 +130,13 @@ class Door:
             stream.cancel()
 
     def _submit(self, raw: bytes, context: Context, method: str) -> "asyncio.Future[ScoreReply]":
-        traceparent = tracestate = ""
-        for key, value in context.invocation_metadata() or ():
-            if key == "traceparent":
-                traceparent = str(value)
-            elif key == "tracestate":
-                tracestate = str(value)
+        shown: dict[str, str | bytes] = dict(context.invocation_metadata() or ())
+        traceparent, tracestate = str(shown.get("traceparent", "")), str(shown.get("tracestate", ""))
+        router = self._reception.admit(_text(shown.get("authorization"))).demand(SCORE)
         try:
             request, content = parse_score_request(raw), hash(raw)
         except RendezvousError as error:
-            self._router.refuse_unread(error, method=method, traceparent=traceparent, tracestate=tracestate)
+            router.refuse_unread(error, method=method, traceparent=traceparent, tracestate=tracestate)
             raise
         try:
             if request.traceparent:  # its own, in a stream; a retry may carry another one
@@ -142,7 +144,7 @@ class Door:
                 request.ClearField("traceparent")
                 request.ClearField("tracestate")
                 content = hash(request.SerializeToString(deterministic=True))
-            return self._router.submit(
+            return router.submit(
                 request,
                 size_bytes=len(raw),
                 content=content,
@@ -228,6 +230,14 @@ class _Stream:
             self._is_read = True
             if not self._open:
                 self._ready.put_nowait(None)
+
+
+def _metadata(context: Context, key: str) -> str | None:
+    return next((_text(value) for name, value in context.invocation_metadata() or () if name == key), None)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _error_reply(request_id: str, error: RendezvousError) -> ScoreReply:

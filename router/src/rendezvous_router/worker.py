@@ -14,6 +14,7 @@ from rendezvous_sdk.tasks import end_tasks
 from rendezvous_router.app import Router, new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
+from rendezvous_router.reception import Reception
 from rendezvous_router.telemetry.exporters import check_metrics_environment
 from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing
@@ -56,10 +57,11 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     router = await starting
     add_log_fields(router=router_id, tenant=os.environ.get("RENDEZVOUS_TENANT", "default"))
     shown = Outlook(router, resource)
-    door = Door(router, reuse_port=reuse_port)
+    door = Door(Reception(router), options, reuse_port=reuse_port)
     try:
         metrics_port = await shown.open(options.host, options.metrics_port)
         router.serve_at(f"{options.host}:{await door.open()}")
+        await door.set_serving(router.postbox.is_connected)
         print(
             f"ready: router {router_id}, grpc {router.grpc_address}, "
             f"metrics http://{options.host}:{metrics_port}/metrics",
