@@ -13,6 +13,7 @@ from rendezvous.rule import RuleFactory
 
 MAX_DEADLINE_S = 60.0
 MAX_REQUEST_BYTES = 921_600
+LEAST_RATE = 0.001
 # JetStream keeps ages as 64-bit nanoseconds; a century is well below their end.
 MAX_AGE_S = 36_500 * 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -122,6 +123,19 @@ def _check_limits(spec: EndpointSpec, problems: Problems) -> None:
             problems.add(f"limits.{name}", f"{getattr(limits, name)} is less than 1")
     if limits.max_bytes > MAX_REQUEST_BYTES:
         problems.add("limits.max_bytes", f"{limits.max_bytes} is more than a parcel holds, {MAX_REQUEST_BYTES}")
+    for what in ("requests", "rows", "bytes"):
+        _check_rate(what, getattr(limits, f"{what}_per_s"), getattr(limits, f"{what}_burst"), problems)
+
+
+def _check_rate(what: str, rate: float | None, burst: int | None, problems: Problems) -> None:
+    if rate is not None and not LEAST_RATE <= rate < math.inf:
+        problems.add(
+            f"limits.{what}_per_s", f"{rate:g} is less than {LEAST_RATE:g}, or not finite; no limit: leave out"
+        )
+    if burst is not None and burst < 1:
+        problems.add(f"limits.{what}_burst", f"{burst} is less than 1")
+    if burst is not None and rate is None:
+        problems.add(f"limits.{what}_burst", f"given without limits.{what}_per_s; a burst needs its rate")
 
 
 def _check_postbox(spec: EndpointSpec, problems: Problems) -> None:

@@ -27,6 +27,9 @@ RoleName = Literal["champion", "challenger", "canary", "shadow", "decoy"]
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h|d)$", examples=["30ms", "1.5s", "2m"])]
 
+Rate = Annotated[float, Meta(ge=0.001)]
+Count = Annotated[int, Meta(ge=1)]
+
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True):
     """What the parts have in common."""
@@ -129,7 +132,13 @@ class LimitsSpec(_Part, frozen=True):
 
     max_rows: Annotated[int, Meta(ge=1, description="Rows of one request.")] = 10_000
     max_bytes: Annotated[int, Meta(ge=1, le=921_600, description="Bytes of one request's frame.")] = 921_600
-    max_in_flight: Annotated[int, Meta(ge=1, description="Requests in flight in one router.")] = 4096
+    max_in_flight: Annotated[int, Meta(ge=1, description="Requests in flight in one router process.")] = 4096
+    requests_per_s: Annotated[Rate | None, Meta(description="Requests a second, retries included.")] = None
+    requests_burst: Annotated[Count | None, Meta(description="Requests at once; default: a second's worth.")] = None
+    rows_per_s: Annotated[Rate | None, Meta(description="Rows a second.")] = None
+    rows_burst: Annotated[Count | None, Meta(description="Rows at once; default: a second's worth.")] = None
+    bytes_per_s: Annotated[Rate | None, Meta(description="Bytes of requests a second.")] = None
+    bytes_burst: Annotated[Count | None, Meta(description="Bytes at once; default: a second's worth.")] = None
 
 
 class PostboxSpec(_Part, frozen=True):
