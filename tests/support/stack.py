@@ -21,6 +21,8 @@ from toolchains.programs import Program
 
 ADDRESS = re.compile(r"grpc (\S+:\d+)")
 
+REST = re.compile(r"rest (https?://\S+:\d+)")
+
 PAGE = re.compile(r"metrics (http://\S+:\d+)")
 
 ENDPOINT: dict[str, Any] = {
@@ -76,8 +78,17 @@ class Stack:
     def start_router(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
         """Starts a router and waits until it is ready."""
         command = python("-m", "rendezvous_router.main", "--nats", self.server.url, "--metrics-port", "0")
+        command += ["--rest-port", "0"]
         self.router = self._start("router", [*command, "--grpc-port", str(self.grpc_port), *arguments], env)
         return self.router
+
+    @property
+    def rest(self) -> str:
+        """Address of the REST front door, `http://host:port`."""
+        assert self.router is not None, "start a router first"
+        found = REST.search(self.router.ready_line)
+        assert found is not None, self.router.ready_line
+        return found[1]
 
     @property
     def page(self) -> str:

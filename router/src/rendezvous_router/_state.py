@@ -18,6 +18,8 @@ class RunningState:
     """Address of nats-server."""
     grpc: str
     """Address of the gRPC front door, `host:port`."""
+    rest: str = ""
+    """Address of the REST front door, a URL."""
     archive: str
     """Folder of the archive."""
     pid: int

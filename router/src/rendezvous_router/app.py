@@ -15,17 +15,18 @@ from rendezvous_proto.v1 import ModelInfo, ScoreReply, ScoreRequest
 from rendezvous_sdk.tasks import end_tasks
 from rendezvous_sdk.traces import is_traceparent
 
-from rendezvous_router.admission import budget_s, check_room, check_size, forced_model, no_endpoint
+from rendezvous_router.admission import budget_s, check_size, forced_model, no_endpoint
 from rendezvous_router.arrivals import Arrivals
 from rendezvous_router.calls import CallBook
 from rendezvous_router.clock import Clock
 from rendezvous_router.desk import Desk, DeskRoom
 from rendezvous_router.endpoint import Endpoint, compile_endpoint
 from rendezvous_router.ledger import Ledger
+from rendezvous_router.limits import Gate, TenantLimits
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.parcels import Request
 from rendezvous_router.postbox import Postbox
-from rendezvous_router.repeats import Repeats
+from rendezvous_router.repeats import Repeats, content_of
 from rendezvous_router.spec_watch import SpecWatch
 from rendezvous_router.status import desk_status, report_status
 from rendezvous_router.streams import ensure_streams
@@ -46,19 +47,25 @@ _ROUTER_ID_BYTES = 6
 class Router:
     """Takes requests for all endpoints and answers them. Made by `Router.start`; belongs to one event loop."""
 
-    def __init__(self, options: RouterOptions, postbox: Postbox, tracing: Tracing | None) -> None:
+    def __init__(
+        self, options: RouterOptions, postbox: Postbox, tracing: Tracing | None, gate: Gate | None = None
+    ) -> None:
         self.options = options
+        self.gate = gate or Gate(workers=options.workers)
         self.postbox = postbox
         self.ledger = Ledger(postbox.write)
         self.desks: dict[str, Desk] = {}
         self.is_draining = False
         self.in_flight = 0
         self.grpc_address = ""
+        self.rest_address = ""
         self._loop = asyncio.get_running_loop()
         self._spans = SpanBook(tracing) if tracing is not None else None
         self._calls = CallBook(tracing, self._spans)
         self._room = DeskRoom(self._loop, Clock(self._loop), postbox, self.ledger, self._spans)
-        self._repeats = Repeats(window_s=options.repeat_window_s, entries=options.repeat_entries)
+        self._repeats = Repeats(
+            window_s=options.repeat_window_s, entries=options.repeat_entries, most_bytes=options.repeat_bytes
+        )
         self._leaving: dict[str, Desk] = {}
         self._arrivals = Arrivals(self.desks, self._leaving, self._room)
         self._watch = SpecWatch(postbox.client, on_spec=self._adopt, on_gone=self._abandon)
@@ -66,16 +73,23 @@ class Router:
         self._started_unix_us = time.time_ns() // 1000
 
     @classmethod
-    async def start(cls, options: RouterOptions, router_id: str = "", tracing: Tracing | None = None) -> "Router":
+    async def start(
+        cls,
+        options: RouterOptions,
+        router_id: str = "",
+        tracing: Tracing | None = None,
+        gate: Gate | None = None,
+    ) -> "Router":
         """Connects, learns the endpoints and gets ready for requests. Waits for nats-server as long as it takes.
 
         Args:
             options: how to run.
             router_id: id of this life; empty: a new one.
             tracing: samples requests and takes their spans; None: nothing is traced. The caller closes it.
+            gate: the tenant's limits, and its room beside the other tenants of the process; None: no limits, no others.
         """
         postbox = await Postbox.open(options.nats_url, router=router_id or new_router_id())
-        router = cls(options, postbox, tracing)
+        router = cls(options, postbox, tracing, gate)
         await postbox.hear_scores(router._arrivals.take_message)
         await router._watch.start()
         router.ledger.start()
@@ -96,9 +110,9 @@ class Router:
         """Requests that found no endpoint."""
         return self._calls.nowhere
 
-    def serve_at(self, address: str) -> None:
-        """Says where the front door listens, host and port: for the status and for spans."""
-        self.grpc_address = address
+    def serve_at(self, address: str, *, rest: str = "") -> None:
+        """Says where the front doors listen: gRPC's host and port, REST's URL; for the status and for spans."""
+        self.grpc_address, self.rest_address = address, rest
         if self._spans is not None:
             self._spans.serve_at(address)
 
@@ -129,7 +143,7 @@ class Router:
         message: ScoreRequest,
         *,
         size_bytes: int,
-        content: int,
+        content: int | None = None,  # noqa: ARG002 # doors made it until the router did
         remaining_s: float | None,
         traceparent: str = "",
         tracestate: str = "",
@@ -140,7 +154,7 @@ class Router:
         Args:
             message: the request.
             size_bytes: its size on the wire.
-            content: hash of its bytes; a retry has the same.
+            content: not looked at: what a retry has in common with the request is `content_of` it.
             remaining_s: seconds to the client's deadline; None: it has none.
             traceparent: W3C trace context of the client, or empty.
             tracestate: the same, vendors' part.
@@ -157,16 +171,21 @@ class Router:
             traceparent = tracestate = ""
         call = self._calls.begin(message, traceparent, tracestate, method)
         desk: Desk | None = None
+        asked = 0
         try:
             desk = self._desk(message.endpoint)
-            self._check_admission(desk)
+            self._check_admission(desk, message, size_bytes, now)
             if message.request_id:
                 check_name("request id", message.request_id)
-                known = self._repeats.find(desk.endpoint.name, message.request_id, content, now)
+                asked = content_of(message)
+                known = self._repeats.find(desk.endpoint.name, message.request_id, asked, now)
                 if known is not None:
+                    self.gate.take(desk.endpoint, 0, 0, now)
                     self._calls.share(desk, call, known, now)
                     return known
-            request = self._accept(message, desk.endpoint, size_bytes, remaining_s, now)
+            self.gate.check_room(desk.endpoint, self.in_flight, desk.in_flight, self.options.max_in_flight)
+            self.gate.take(desk.endpoint, message.inputs.rows, size_bytes, now)
+            request = self._accept(message, desk.endpoint, remaining_s, now)
         except Exception as error:
             fault = error if isinstance(error, RendezvousError) else InternalError("a fault of the router: see its log")
             self._calls.refuse(desk, call, fault, now)
@@ -174,9 +193,13 @@ class Router:
         request.method, request.trace = method, call.trace
         request.traceparent, request.tracestate = traceparent, tracestate
         if message.request_id:
-            self._repeats.remember(desk.endpoint.name, message.request_id, content, now, request.answer)
+            self._repeats.remember(desk.endpoint.name, message.request_id, asked, now, request.answer)
         desk.take_request(request, size_bytes)
         return request.answer
+
+    def set_tenant_limits(self, limits: TenantLimits) -> None:
+        """Replaces what the tenant may use, from now on."""
+        self.gate.set_limits(limits)
 
     def refuse_unread(self, error: RendezvousError, *, method: str, traceparent: str, tracestate: str) -> None:
         """Counts and traces a request that could not even be read."""
@@ -189,11 +212,9 @@ class Router:
         self,
         message: ScoreRequest,
         endpoint: Endpoint,
-        size_bytes: int,
         remaining_s: float | None,
         now: float,
     ) -> Request:
-        check_size(message, endpoint.spec, size_bytes)
         force = forced_model(message, endpoint)
         deadline = now + budget_s(endpoint, remaining_s, self.options.answer_margin_ms / 1e3)
         inputs = endpoint.inputs.accept(message.inputs)
@@ -222,23 +243,23 @@ class Router:
     def _new_answer(self) -> "asyncio.Future[ScoreReply]":
         answer: asyncio.Future[ScoreReply] = self._loop.create_future()
         self.in_flight += 1
+        self.gate.enter()
         answer.add_done_callback(self._count_out)
         return answer
 
     def _count_out(self, answer: "asyncio.Future[ScoreReply]") -> None:
         self.in_flight -= 1
+        self.gate.leave()
         if not answer.cancelled():
             answer.exception()  # looked at: a client that went away is no unhandled error
 
-    def _check_admission(self, desk: Desk) -> None:
+    def _check_admission(self, desk: Desk, message: ScoreRequest, size_bytes: int, now: float) -> None:
         if self.is_draining:
             raise UnavailableError("this router is shutting down: retry, another one will answer")
         if not self.postbox.is_connected:
             raise UnavailableError("the postbox (nats-server) cannot be reached: retry with the same request id")
-        endpoint = desk.endpoint
-        limit = endpoint.spec.limits.max_in_flight
-        check_room(f"endpoint {endpoint.name}", desk.in_flight, limit, "limits.max_in_flight")
-        check_room("this router", self.in_flight, self.options.max_in_flight, "--max-in-flight")
+        check_size(message, desk.endpoint.spec, size_bytes)
+        self.gate.check(desk.endpoint, message.inputs.rows, size_bytes, now)
 
     def _desk(self, name: str) -> Desk:
         desk = self.desks.get(name)
@@ -261,6 +282,7 @@ class Router:
     def _abandon(self, name: str) -> None:
         # What the desk has accepted it answers all the same.
         desk = self.desks.pop(name, None)
+        self.gate.forget(name)
         if desk is not None:
             self._leaving[name] = desk
             _log.info("deleted", extra={"endpoint": name})
@@ -281,6 +303,7 @@ class Router:
         return {
             "router": self.router_id,
             "grpc": self.grpc_address,
+            "rest": self.rest_address,
             "pid": os.getpid(),
             "started_unix_us": self._started_unix_us,
             "draining": self.is_draining,

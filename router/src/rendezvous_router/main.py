@@ -23,6 +23,17 @@ def run(
     grpc_port: Annotated[
         int, typer.Option(envvar="RENDEZVOUS_GRPC_PORT", help="Port of the gRPC front door; 0: a free one.")
     ] = _DEFAULTS.grpc_port,
+    rest_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="RENDEZVOUS_REST_PORT",
+            help="Port of the REST front door; 0: a free one. Default: 8000, or a free one.",
+        ),
+    ] = _DEFAULTS.rest_port,
+    rest_connections: Annotated[
+        int,
+        typer.Option(envvar="RENDEZVOUS_REST_CONNECTIONS", help="Open REST connections at most, per worker."),
+    ] = _DEFAULTS.rest_connections,
     metrics_port: Annotated[
         int | None,
         typer.Option(
@@ -53,6 +64,8 @@ def run(
             nats_url=nats,
             host=host,
             grpc_port=grpc_port,
+            rest_port=rest_port,
+            rest_connections=rest_connections,
             metrics_port=metrics_port,
             workers=workers,
             max_in_flight=max_in_flight,

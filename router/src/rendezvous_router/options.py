@@ -17,6 +17,10 @@ class RouterOptions:
     """Address to listen on."""
     grpc_port: int = 8001
     """Port of the gRPC front door; 0 takes a free one."""
+    rest_port: int | None = None
+    """Port of the REST front door; 0 takes a free one, None 8000 or, if that is taken, a free one."""
+    rest_connections: int = 8192
+    """Open REST connections of one worker at most; one more is answered 503 and closed."""
     metrics_port: int | None = None
     """Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one, None 8002 or, if that is taken, a free one. Of
     several workers the first has it, the second the next one, and so on."""
@@ -25,7 +29,8 @@ class RouterOptions:
     max_in_flight: int = 4096
     """Requests accepted and not yet answered, over all endpoints of one worker; above it: OVERLOADED."""
     max_message_bytes: int = 4 << 20
-    """Largest gRPC message received; larger ones never reach our own, friendlier check of an endpoint's limit."""
+    """Largest gRPC message and REST body received; larger ones never reach our own, friendlier check of an endpoint's
+    limit."""
     answer_margin_ms: float = 5.0
     """Time kept back from the deadline, the policy's or the client's, so that the answer is with the client by then;
     at most a tenth of it."""
@@ -33,6 +38,8 @@ class RouterOptions:
     """How long an answer is kept for a retry with the same request id."""
     repeat_entries: int = 16384
     """How many answers are kept for that at most; the oldest go first."""
+    repeat_bytes: int = 64 << 20
+    """How many bytes they take together at most; the oldest go first."""
     drain_s: float = 10.0
     """Longest wait on SIGTERM for accepted requests to be answered."""
 
@@ -40,6 +47,8 @@ class RouterOptions:
         """Checks the ranges."""
         for name, low, high in (
             ("grpc_port", 0, 65535),
+            ("rest_port", 0, 65535),
+            ("rest_connections", 1, 1_000_000),
             ("metrics_port", 0, 65535),
             ("workers", 1, 64),
             ("max_in_flight", 1, 1_000_000),
@@ -47,6 +56,7 @@ class RouterOptions:
             ("answer_margin_ms", 0, 1000),
             ("repeat_window_s", 0, 3600),
             ("repeat_entries", 0, 10_000_000),
+            ("repeat_bytes", 0, 1 << 40),
             ("drain_s", 0, 600),
         ):
             value = getattr(self, name)

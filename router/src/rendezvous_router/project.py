@@ -7,7 +7,7 @@ models:
     run: rendezvous-model serve models:boosted --endpoint credit --name boosted
     replicas: 2                       # processes
     env: {OMP_NUM_THREADS: "1"}
-ports: {grpc: 8001, nats: 4222, metrics: 8002}
+ports: {rest: 8000, grpc: 8001, nats: 4222, metrics: 8002}
 router: {workers: 1}
 durability: flushed                   # or: relaxed
 archive: archive                      # default: .rendezvous/archive
@@ -66,6 +66,7 @@ class ModelRun(Struct, frozen=True):
 class Ports(Struct, frozen=True):
     """Where the project listens, on loopback."""
 
+    rest: Annotated[int | None, Meta(description="Port of the REST front door; default: 8000, or a free one.")] = None
     grpc: Annotated[int, Meta(description="Port of the gRPC front door; 0: a free one.")] = 8001
     nats: Annotated[int | None, Meta(description="Port of nats-server; default: 4222, or a free one.")] = None
     metrics: Annotated[
@@ -174,6 +175,7 @@ def _in_file(path: Path, error: SpecError) -> str:
 
 def _check(project: Project, problems: Problems) -> None:
     for name, port in (
+        ("rest", project.ports.rest or 0),
         ("grpc", project.ports.grpc),
         ("nats", project.ports.nats or 0),
         ("metrics", project.ports.metrics or 0),

@@ -83,6 +83,7 @@ class RunningProject:
         self.specs = specs
         self.nats_url = nats_url or ""
         self.grpc_address = ""
+        self.rest_address = ""
         self.archive = (folder / project.archive).absolute()
         self.models: list[ModelReadiness] = []
         self._state_folder = (folder / STATE_FOLDER).absolute()
@@ -115,7 +116,13 @@ class RunningProject:
             await self._start_models(client)
         finally:
             await client.close()
-        state = RunningState(nats=self.nats_url, grpc=self.grpc_address, archive=str(self.archive), pid=os.getpid())
+        state = RunningState(
+            nats=self.nats_url,
+            grpc=self.grpc_address,
+            rest=self.rest_address,
+            archive=str(self.archive),
+            pid=os.getpid(),
+        )
         write_state(self.folder, state)
 
     async def stop(self) -> None:
@@ -170,6 +177,8 @@ class RunningProject:
             raise StartError(f"port {port} (ports.grpc) is in use by another process: choose another, or 0")
         command = find_command(["rendezvous-router"])
         options = ["--nats", self.nats_url, "--grpc-port", str(port)]
+        if self.project.ports.rest is not None:
+            options += ["--rest-port", str(self.project.ports.rest)]
         if self.project.ports.metrics is not None:
             options += ["--metrics-port", str(self.project.ports.metrics)]
         workers = ["--workers", str(self.project.router.workers)]
@@ -181,7 +190,7 @@ class RunningProject:
         wanted = {spec.endpoint for spec in self.specs}
         for router in await read_routers(client):
             if router["started_unix_us"] >= self._started_unix_us and wanted <= router["endpoints"].keys():
-                self.grpc_address = router["grpc"]
+                self.grpc_address, self.rest_address = router["grpc"], router["rest"]
                 return True
         return False
 

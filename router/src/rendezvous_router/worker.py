@@ -15,6 +15,7 @@ from rendezvous_router.app import Router, new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import Reception
+from rendezvous_router.rest import RestDoor
 from rendezvous_router.telemetry.exporters import check_metrics_environment
 from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing
@@ -57,13 +58,16 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     router = await starting
     add_log_fields(router=router_id, tenant=os.environ.get("RENDEZVOUS_TENANT", "default"))
     shown = Outlook(router, resource)
-    door = Door(Reception(router), options, reuse_port=reuse_port)
+    reception = Reception(router)
+    door = Door(reception, options, reuse_port=reuse_port)
+    rest = RestDoor(reception, options, page=shown.routes(), reuse_port=reuse_port)
     try:
         metrics_port = await shown.open(options.host, options.metrics_port)
-        router.serve_at(f"{options.host}:{await door.open()}")
+        grpc_port, rest_port = await door.open(), await rest.open()
+        router.serve_at(f"{options.host}:{grpc_port}", rest=f"http://{options.host}:{rest_port}")
         await door.set_serving(router.postbox.is_connected)
         print(
-            f"ready: router {router_id}, grpc {router.grpc_address}, "
+            f"ready: router {router_id}, grpc {router.grpc_address}, rest {router.rest_address}, "
             f"metrics http://{options.host}:{metrics_port}/metrics",
             flush=True,
         )
@@ -74,7 +78,7 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
         await end_tasks(health, parent)
     finally:
         router.is_draining = True
-        closing = asyncio.create_task(door.close(options.drain_s))
+        closing = asyncio.gather(door.close(options.drain_s), rest.close(options.drain_s))
         try:
             await router.drain()
             await closing

@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 
+from rendezvous_router.listening import PortTakenError
 from rendezvous_router.options import RouterOptions
+from rendezvous_router.rest import REST_PORT
 
 RESTART_PAUSE_S = 0.5
 """Pause before a worker that died is replaced."""
@@ -21,22 +23,21 @@ POLL_S = 0.05
 """How often the parent looks after its children."""
 
 
-class PortTakenError(RuntimeError):
-    """Another process listens on the port."""
-
-
 def run_workers(options: RouterOptions) -> int:
     """Runs `options.workers` routers until SIGTERM or SIGINT, and returns the exit code.
 
     Raises:
         PortTakenError: a foreign process has the port; workers that shared it would swallow its connections.
     """
-    with _hold_port(options) as held:
-        port = held.getsockname()[1]
+    with (
+        _hold_port(options.host, options.grpc_port, "--grpc-port") as held,
+        _hold_rest_port(options) as rest_held,
+    ):
+        ports = held.getsockname()[1], rest_held.getsockname()[1]
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        children = [_start(options, port, number) for number in range(options.workers)]
+        children = [_start(options, ports, number) for number in range(options.workers)]
         while not stop.wait(POLL_S):
             for index, child in enumerate(children):
                 if child.poll() is not None:
@@ -46,31 +47,41 @@ def run_workers(options: RouterOptions) -> int:
                         flush=True,
                     )
                     stop.wait(RESTART_PAUSE_S)
-                    children[index] = _start(options, port, index)
+                    children[index] = _start(options, ports, index)
         return _stop(children, options.drain_s + END_S)
 
 
-def _hold_port(options: RouterOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+def _hold_rest_port(options: RouterOptions) -> socket.socket:
+    if options.rest_port is not None:
+        return _hold_port(options.host, options.rest_port, "--rest-port")
+    try:
+        return _hold_port(options.host, REST_PORT, "--rest-port")
+    except PortTakenError:
+        return _hold_port(options.host, 0, "--rest-port")
+
+
+def _hold_port(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((options.host, options.grpc_port))
+            probe.bind((host, port))
         except OSError as error:
             raise PortTakenError(
-                f"port {options.grpc_port} of {options.host} is taken ({error.strerror}): choose another --grpc-port"
+                f"port {port} of {host} is taken ({error.strerror}): choose another {setting}"
             ) from error
         port = probe.getsockname()[1]
     held = socket.socket(family)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((options.host, port))
+    held.bind((host, port))
     return held
 
 
-def _start(options: RouterOptions, port: int, number: int) -> subprocess.Popen[bytes]:
+def _start(options: RouterOptions, ports: tuple[int, int], number: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "rendezvous_router.main", "--nats", options.nats_url]
-    command += ["--host", options.host, "--grpc-port", str(port), "--drain-s", str(options.drain_s)]
+    command += ["--host", options.host, "--grpc-port", str(ports[0]), "--drain-s", str(options.drain_s)]
+    command += ["--rest-port", str(ports[1]), "--rest-connections", str(options.rest_connections)]
     if options.metrics_port is not None:
         command += ["--metrics-port", str(options.metrics_port and options.metrics_port + number)]
     command += ["--max-in-flight", str(options.max_in_flight), "--worker-of", str(options.workers)]

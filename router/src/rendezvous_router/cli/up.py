@@ -80,6 +80,7 @@ def _show(running: RunningProject, *, as_json: bool) -> None:
             {
                 "nats": running.nats_url,
                 "grpc": running.grpc_address,
+                "rest": running.rest_address,
                 "archive": str(running.archive),
                 "endpoints": [spec.endpoint for spec in running.specs],
                 "models": [
@@ -91,7 +92,8 @@ def _show(running: RunningProject, *, as_json: bool) -> None:
         )
         return
     table = new_table("what", "where", "pid")
-    places = {"nats": running.nats_url, "router": f"grpc {running.grpc_address}", "decoy": str(running.archive)}
+    doors = f"grpc {running.grpc_address}, rest {running.rest_address}"
+    places = {"nats": running.nats_url, "router": doors, "decoy": str(running.archive)}
     for model in running.models:
         addresses = ", ".join(replica["grpc"] for replica in model.replicas)
         places[f"model-{model.name}"] = addresses if model.is_ready else f"not ready, see {model.log}"

@@ -5,6 +5,7 @@ from functools import partial
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from rendezvous_sdk.tasks import end_tasks
+from starlette.routing import Route
 
 from rendezvous_router.app import Router
 from rendezvous_router.telemetry.collect import Points, collect
@@ -49,6 +50,10 @@ class Outlook:
         if self._push is not None:
             self._push.start()
         return opened
+
+    def routes(self) -> list[Route]:
+        """Returns the routes of the page, for whoever else serves them."""
+        return self._page.routes()
 
     async def close(self) -> None:
         """Sends a last time, and stops."""

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -12,14 +11,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from rendezvous_router.listening import listen
 from rendezvous_router.telemetry.prometheus import Exposition
 
 USUAL_PORT = 8002
 """Where scrapes look for the page, as in the field."""
-
-
-class PortTakenError(RuntimeError):
-    """Another process listens on the port."""
 
 
 class _Server(uvicorn.Server):
@@ -43,17 +39,24 @@ class Page:
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
+    def routes(self) -> list[Route]:
+        """Returns the page's routes, for whoever else serves them."""
+        return [Route("/metrics", self._metrics), Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+
     async def open(self, host: str, port: int | None) -> int:
         """Listens at *port*; None: the usual one or, if that is taken, a free one. Returns it.
 
         Raises:
             PortTakenError: the port is taken.
         """
-        listener = _listen(host, port) if port is not None else _listen_somewhere(host)
-        routes = [Route("/metrics", self._metrics), Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+        listener = listen(host, port, usual=USUAL_PORT, setting="--metrics-port")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and end are ours to tell
         config = uvicorn.Config(
-            Starlette(routes=routes), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            Starlette(routes=self.routes()),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="page")
@@ -77,25 +80,3 @@ class Page:
     async def _readyz(self, _request: Request) -> Response:
         reason = self._why_not_ready()
         return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
-
-
-def _listen_somewhere(host: str) -> socket.socket:
-    try:
-        return _listen(host, USUAL_PORT)
-    except PortTakenError:
-        return _listen(host, 0)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # two may bind the same address; only one may listen
-    except OSError as error:
-        listener.close()
-        raise PortTakenError(
-            f"port {port} of {host} is taken ({error.strerror}): choose another --metrics-port, or 0 for a free one"
-        ) from error
-    return listener
