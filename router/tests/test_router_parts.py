@@ -43,7 +43,7 @@ async def test_the_clock_wakes_in_order_and_lets_go_of_the_cancelled() -> None:
 
 async def test_a_retry_gets_the_answer_and_an_error_is_forgotten() -> None:
     """The same content under the same id shares the answer; other content conflicts; an error makes room."""
-    repeats = Repeats(window_s=10, entries=2)
+    repeats = Repeats(window_s=10, entries=2, most_bytes=1 << 20)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[ScoreReply] = loop.create_future()
     repeats.remember("credit", "a", 1, 0.0, answer)
@@ -59,7 +59,7 @@ async def test_a_retry_gets_the_answer_and_an_error_is_forgotten() -> None:
 
 async def test_repeats_are_bounded_in_time_and_number() -> None:
     """Answers leave after the window, and the oldest when there are too many."""
-    repeats = Repeats(window_s=10, entries=2)
+    repeats = Repeats(window_s=10, entries=2, most_bytes=1 << 20)
     for number in range(3):
         repeats.remember("credit", str(number), 1, float(number), asyncio.get_running_loop().create_future())
     assert len(repeats) == 2

@@ -16,6 +16,7 @@ from rendezvous_proto.errors import (
 from rendezvous_proto.v1 import ScoreRequest
 
 from rendezvous_router.endpoint import Endpoint
+from rendezvous_router.fair_share import ROOM_RETRY_MS
 
 CONTEXT_ENTRIES = 64
 """Entries of a request's context at most."""
@@ -32,7 +33,12 @@ def check_size(message: ScoreRequest, spec: EndpointSpec, size_bytes: int) -> No
         raise TooLargeError(
             f"request of {size_bytes} bytes: the limit of endpoint {spec.endpoint} is {limits.max_bytes} bytes; "
             "send fewer rows to a request",
-            {"limit": limits.max_bytes, "actual": size_bytes},
+            {
+                "setting": "limits.max_bytes",
+                "of": f"endpoint {spec.endpoint}",
+                "limit": limits.max_bytes,
+                "actual": size_bytes,
+            },
         )
     rows = message.inputs.rows
     if rows < 1:
@@ -41,7 +47,12 @@ def check_size(message: ScoreRequest, spec: EndpointSpec, size_bytes: int) -> No
         raise TooLargeError(
             f"request of {rows} rows: the limit of endpoint {spec.endpoint} is {limits.max_rows} rows; "
             "send several requests, or use ScoreStream",
-            {"limit": limits.max_rows, "actual": rows},
+            {
+                "setting": "limits.max_rows",
+                "of": f"endpoint {spec.endpoint}",
+                "limit": limits.max_rows,
+                "actual": rows,
+            },
         )
     if message.context and len(message.context) > CONTEXT_ENTRIES:
         raise InvalidRequestError(
@@ -98,8 +109,8 @@ def check_room(who: str, in_flight: int, limit: int, setting: str) -> None:
     if in_flight >= limit:
         raise OverloadedError(
             f"{who} has {in_flight} requests in flight, the limit ({setting}) is {limit}: "
-            "retry after a moment, with the same request id",
-            {"limit": limit, "actual": in_flight},
+            f"retry after {ROOM_RETRY_MS} ms, with the same request id",
+            {"setting": setting, "of": who, "limit": limit, "actual": in_flight, "retry_after_ms": ROOM_RETRY_MS},
         )
 
 

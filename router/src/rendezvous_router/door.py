@@ -134,20 +134,16 @@ class Door:
         traceparent, tracestate = str(shown.get("traceparent", "")), str(shown.get("tracestate", ""))
         router = self._reception.admit(_text(shown.get("authorization"))).demand(SCORE)
         try:
-            request, content = parse_score_request(raw), hash(raw)
+            request = parse_score_request(raw)
         except RendezvousError as error:
             router.refuse_unread(error, method=method, traceparent=traceparent, tracestate=tracestate)
             raise
         try:
-            if request.traceparent:  # its own, in a stream; a retry may carry another one
+            if request.traceparent:  # its own, in a stream
                 traceparent, tracestate = request.traceparent, request.tracestate
-                request.ClearField("traceparent")
-                request.ClearField("tracestate")
-                content = hash(request.SerializeToString(deterministic=True))
             return router.submit(
                 request,
                 size_bytes=len(raw),
-                content=content,
                 remaining_s=context.time_remaining(),
                 traceparent=traceparent,
                 tracestate=tracestate,

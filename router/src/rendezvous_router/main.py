@@ -51,6 +51,13 @@ def run(
     drain_s: Annotated[
         float, typer.Option(envvar="RENDEZVOUS_DRAIN_S", help="Longest wait for answers on SIGTERM, seconds.")
     ] = _DEFAULTS.drain_s,
+    repeat_window: Annotated[
+        float,
+        typer.Option(
+            envvar="RENDEZVOUS_REPEAT_WINDOW",
+            help="How long an answer is kept for a retry with the same request id, seconds.",
+        ),
+    ] = _DEFAULTS.repeat_window_s,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning, error; default: RENDEZVOUS_LOG_LEVEL, else info.")
     ] = None,
@@ -67,9 +74,10 @@ def run(
             rest_port=rest_port,
             rest_connections=rest_connections,
             metrics_port=metrics_port,
-            workers=workers,
+            workers=worker_of or workers,
             max_in_flight=max_in_flight,
             drain_s=drain_s,
+            repeat_window_s=repeat_window,
         )
         if worker_of:
             run_worker(options, reuse_port=True)

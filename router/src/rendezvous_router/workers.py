@@ -85,6 +85,7 @@ def _start(options: RouterOptions, ports: tuple[int, int], number: int) -> subpr
     if options.metrics_port is not None:
         command += ["--metrics-port", str(options.metrics_port and options.metrics_port + number)]
     command += ["--max-in-flight", str(options.max_in_flight), "--worker-of", str(options.workers)]
+    command += ["--repeat-window", str(options.repeat_window_s)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
