@@ -88,13 +88,14 @@ class Gate:
         self.share = share
         self.limits = limits or TenantLimits()
         self._workers = workers
-        self._quota = Quota(f"tenant {tenant}", self.limits, time.monotonic_ns(), workers=workers)
+        self._quota = Quota(f"tenant {tenant}", self.limits, workers=workers)
         self._quotas: dict[str, Quota] = {}
 
     def set_limits(self, limits: TenantLimits) -> None:
         """Replaces the tenant's limits. What is in flight stays; an emptied bucket is not filled by this."""
-        who, now_ns = self._quota.who, time.monotonic_ns()
-        self._quota = Quota(who, limits, now_ns, workers=self._workers, before=self._quota)
+        self._quota = Quota(
+            self._quota.who, limits, workers=self._workers, before=self._quota, now_ns=time.monotonic_ns()
+        )
         self.limits = limits
 
     def check(self, endpoint: Endpoint, rows: int, size_bytes: int, now: float) -> None:
@@ -167,6 +168,6 @@ class Gate:
         quota = self._quotas.get(endpoint.name)
         if quota is None or quota.rates is not limits:
             who = f"endpoint {endpoint.name}"
-            quota = Quota(who, limits, now_ns, workers=self._workers, settings="limits.", before=quota)
+            quota = Quota(who, limits, workers=self._workers, settings="limits.", before=quota, now_ns=now_ns)
             self._quotas[endpoint.name] = quota
         return self._quota, quota

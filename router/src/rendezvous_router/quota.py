@@ -64,10 +64,10 @@ class Quota:
     Args:
         who: whose, as errors name it (`endpoint credit`).
         rates: how many.
-        now_ns: the present, nanoseconds of the monotonic clock.
         workers: processes among which each rate is divided; a burst is each one's own.
         settings: what stands before a rate's name where it is set (`limits.`).
         before: the quota that this one replaces; what is left of it stays left.
+        now_ns: the present, where there is one to be replaced.
     """
 
     __slots__ = ("_limits", "rates", "who")
@@ -76,16 +76,16 @@ class Quota:
         self,
         who: str,
         rates: Rates,
-        now_ns: int,
         *,
         workers: int = 1,
         settings: str = "",
         before: "Quota | None" = None,
+        now_ns: int = 0,
     ) -> None:
         self.who = who
         self.rates = rates
         self._limits = tuple(
-            _make_limit(unit, rate, burst, now_ns, workers=workers, settings=settings)
+            _make_limit(unit, rate, burst, workers=workers, settings=settings)
             for unit, rate, burst in (
                 ("requests", rates.requests_per_s, rates.requests_burst),
                 ("rows", rates.rows_per_s, rates.rows_burst),
@@ -140,12 +140,10 @@ def check_quotas(quotas: Sequence[Quota], asked: Asked, now_ns: int) -> None:
         raise worst
 
 
-def _make_limit(
-    unit: str, rate: float | None, burst: int | None, now_ns: int, *, workers: int, settings: str
-) -> _Limit | None:
+def _make_limit(unit: str, rate: float | None, burst: int | None, *, workers: int, settings: str) -> _Limit | None:
     if rate is None:
         return None
-    return _Limit(unit, f"{settings}{unit}_per_s", TokenBucket(rate / workers, burst or max(1, int(rate)), now_ns))
+    return _Limit(unit, f"{settings}{unit}_per_s", TokenBucket(rate / workers, burst or max(1, int(rate))))
 
 
 def _too_large(who: str, limit: _Limit, tokens: int) -> TooLargeError:

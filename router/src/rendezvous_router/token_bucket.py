@@ -13,22 +13,22 @@ _UNITS_PER_RATE: Final = 1000
 class TokenBucket:
     """Holds up to *burst* tokens, gains *rate* of them a second, and begins full.
 
-    In any interval of t seconds at most `burst + rate x t` tokens are taken, exactly. Not thread-safe.
+    In any interval of t seconds at most `burst + rate x t` tokens are taken, exactly. The present, wherever it is asked
+    for, is in nanoseconds of one clock that does not go back. Not thread-safe.
 
     Args:
         rate: tokens a second; rounded to thousandths, at least one of them.
         burst: tokens it holds at most, at least 1.
-        now_ns: the present, nanoseconds of any clock that does not go back.
     """
 
     __slots__ = ("_at_ns", "_gain", "_level", "burst", "rate")
 
-    def __init__(self, rate: float, burst: int, now_ns: int) -> None:
+    def __init__(self, rate: float, burst: int) -> None:
         self.rate = rate
         self.burst = burst
         self._gain = max(1, round(rate * _UNITS_PER_RATE))
         self._level = burst * _WHOLE
-        self._at_ns = now_ns
+        self._at_ns = 0
 
     def wait_ns(self, tokens: int, now_ns: int) -> int:
         """Returns after how many nanoseconds *tokens* can be taken if nobody else takes any; 0: now.
@@ -54,7 +54,7 @@ class TokenBucket:
     def adopt_level(self, other: "TokenBucket", now_ns: int) -> None:
         """Takes over what is left in *other*, as far as there is room: changing a limit fills no bucket."""
         other._fill(now_ns)  # noqa: SLF001 # one of its kind
-        self._level = min(self._level, other._level)  # noqa: SLF001
+        self._level, self._at_ns = min(self._level, other._level), other._at_ns  # noqa: SLF001
 
     def _fill(self, now_ns: int) -> None:
         if now_ns > self._at_ns:
