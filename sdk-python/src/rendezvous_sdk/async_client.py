@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from rendezvous_proto.errors import InternalError, UnimplementedError
 from rendezvous_sdk.answer import Answer
 from rendezvous_sdk.calls import Attempts, build_request, channel_options
 from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, ClientSpans, StreamSpans, trace_context
+from rendezvous_sdk.credentials import Credentials, host_of
 from rendezvous_sdk.grpc_errors import from_rpc
 from rendezvous_sdk.options import ClientOptions
 
@@ -26,7 +28,18 @@ class AsyncClient:
         address: `host:port`.
         endpoint: endpoint asked; None where only one is served.
         options: deadlines, pauses, limits; None takes the defaults.
-        credentials: TLS; None connects in the clear.
+        key: shown with every call, as text, or the `Path` of a file that holds it.
+        ca: file of the authority that the server's certificate is checked against, PEM.
+        cert: file of the own certificate chain, PEM, for servers that ask for one.
+        cert_key: file of its private key, PEM.
+        tls: whether to use TLS where neither `ca` nor `cert` is given; then by the system's authorities.
+        insecure: whether the key may be sent without TLS to other than loopback.
+        credentials: gRPC's own, in place of all that.
+
+    What is None is taken from the environment (`rendezvous_sdk.credentials`).
+
+    Raises:
+        InvalidRequestError: a malformed key, a file that cannot be read, or a key that would travel in the clear.
     """
 
     def __init__(
@@ -35,16 +48,27 @@ class AsyncClient:
         endpoint: str | None = None,
         *,
         options: ClientOptions | None = None,
+        key: str | Path | None = None,
+        ca: str | Path | None = None,
+        cert: str | Path | None = None,
+        cert_key: str | Path | None = None,
+        tls: bool | None = None,
+        insecure: bool | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self.address = address
         self.endpoint = endpoint or ""
         self._options = options or ClientOptions()
+        shown = Credentials.read(key=key, ca=ca, cert=cert, cert_key=cert_key, tls=tls, insecure=insecure)
+        secure = credentials or shown.channel_credentials()
+        shown.check_exposure(host_of(address), has_tls=secure is not None)
+        self._uses_tls = secure is not None
+        self._authorization = shown.metadata
         arguments = channel_options(self._options)
         self._channel = (
             grpc.aio.insecure_channel(address, arguments)
-            if credentials is None
-            else grpc.aio.secure_channel(address, credentials, arguments)
+            if secure is None
+            else grpc.aio.secure_channel(address, secure, arguments)
         )
         self._stub: Any = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
         self._info: v1.ModelInfo | None = None
@@ -117,7 +141,7 @@ class AsyncClient:
         inputs = await self._inputs(Attempts(self._options, None))
         sending = _Sending(tables, self._options.max_streamed, spans)
         requests = sending.requests(endpoint=self.endpoint, inputs=inputs, context=context)
-        call = self._stub.ScoreStream(requests, timeout=timeout)
+        call = self._stub.ScoreStream(requests, timeout=timeout, metadata=self._authorization)
         try:
             async for reply in call:
                 for answer in sending.take(reply):
@@ -126,7 +150,7 @@ class AsyncClient:
             if sending.failure is not None:
                 raise sending.failure from None
             if isinstance(error, grpc.RpcError):
-                typed = from_rpc(error)
+                typed = from_rpc(error, uses_tls=self._uses_tls)
                 spans.close(typed)
                 raise typed from error
             raise
@@ -146,9 +170,11 @@ class AsyncClient:
     async def _call(self, method: Any, request: Any, attempts: Attempts, span: ClientSpan = UNTRACED) -> Any:
         while True:
             try:
-                return await method(request, timeout=attempts.left_s(), metadata=span.metadata)
+                return await method(
+                    request, timeout=attempts.left_s(), metadata=(*self._authorization, *(span.metadata or ()))
+                )
             except grpc.RpcError as failure:
-                error = from_rpc(failure)
+                error = from_rpc(failure, uses_tls=self._uses_tls)
                 pause_s = attempts.pause_after(error)
                 span.retry(error, pause_s)
                 await asyncio.sleep(pause_s)

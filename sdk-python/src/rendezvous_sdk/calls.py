@@ -1,5 +1,6 @@
 """What the synchronous and the asynchronous client share: requests, retries, options of the channel. No I/O."""
 
+import math
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from rendezvous_proto.frames import encode_frame
 from rendezvous_proto.ids import new_id
 from rendezvous_proto.postbox import check_name
 
+from rendezvous_sdk.grpc_errors import RETRY_ATTRIBUTE
 from rendezvous_sdk.options import ClientOptions
 
 __all__ = ["Attempts", "build_request", "channel_options", "column_names"]
@@ -91,6 +93,15 @@ def column_names(table: Any) -> set[Any]:
     return set()
 
 
+def asked_pause_s(error: RendezvousError) -> float:
+    """Returns the seconds before which, as the server says, another attempt is in vain; 0: it does not say."""
+    try:
+        wait_ms = float(error.attributes.get(RETRY_ATTRIBUTE, 0))
+    except ValueError:
+        return 0.0
+    return wait_ms / 1000 if 0 < wait_ms < math.inf else 0.0
+
+
 class Attempts:
     """The attempts of one call: how long each may take, and how long to pause before the next.
 
@@ -115,12 +126,12 @@ class Attempts:
         return max(_LEAST_ATTEMPT_S, self._deadline - time.monotonic())
 
     def pause_after(self, error: RendezvousError) -> float:
-        """Returns the seconds to pause before the next attempt.
+        """Returns the seconds to pause before the next attempt: growing, jittered, on top of what the server asks for.
 
         Raises:
             RendezvousError: *error* itself, when another attempt makes no sense or there is no time for it.
         """
-        pause_s = next(self._pauses)
+        pause_s = next(self._pauses) + asked_pause_s(error)
         is_final = isinstance(error, NoAnswerError) or not error.retryable
         if is_final or time.monotonic() + pause_s >= self._deadline:
             raise error

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rendezvous_proto.errors import InvalidRequestError, RendezvousError
 
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.environment import parse_duration_s
 from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.model import Model, as_model
@@ -40,6 +41,14 @@ def serve(
         int, typer.Option(help="Port of the Score service; 0 takes a free one.", envvar="RENDEZVOUS_GRPC_PORT")
     ] = 0,
     grpc_host: Annotated[str, typer.Option(help="Address to listen on.", envvar="RENDEZVOUS_GRPC_HOST")] = "127.0.0.1",
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that NATS asks for; or RENDEZVOUS_KEY.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="Authority of NATS's certificate, PEM; or RENDEZVOUS_CA.")] = None,
+    cert: Annotated[
+        Path | None, typer.Option(help="Own certificate chain for mutual TLS, PEM; or RENDEZVOUS_CERT.")
+    ] = None,
+    cert_key: Annotated[Path | None, typer.Option(help="Its private key, PEM; or RENDEZVOUS_CERT_KEY.")] = None,
     replicas: Annotated[int, typer.Option(help="Processes; dead ones are started again.")] = 1,
     ack_wait: Annotated[
         str,
@@ -84,6 +93,7 @@ def serve(
             credit=credit,
             postbox=postbox,
             grpc=grpc,
+            credentials=Credentials.read(key=key_file, ca=ca, cert=cert, cert_key=cert_key),
         )
     except (RendezvousError, ImportError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from nats import errors
-from nats.aio.client import Client
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.client import JetStreamContext
 from rendezvous_proto.postbox import MAX_ACK_PENDING, consumer_name, durable_stream, input_subject
 
+from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import MAX_DELIVER, ServeOptions
 
 _log = logging.getLogger(__name__)
@@ -31,10 +31,14 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
 
+class ConsumerDeniedError(errors.Error):
+    """The key may not make or change the consumer."""
+
+
 class ModelConsumer:
     """The durable pull consumer that all replicas of one model version share."""
 
-    def __init__(self, nc: Client, options: ServeOptions) -> None:
+    def __init__(self, nc: Connection, options: ServeOptions) -> None:
         self.stream = durable_stream(options.endpoint)
         self.name = consumer_name(options.name, options.version)
         self._nc = nc
@@ -46,6 +50,9 @@ class ModelConsumer:
     async def ensure(self) -> None:
         """Makes the consumer, or brings its `ack_wait` and `max_deliver` in line; waits half a second for word of it.
 
+        Where the key does not allow that (a router makes the consumers of models that have keys), a missing consumer is
+        waited for, and one that is configured otherwise is used as it is, with a warning.
+
         Raises:
             nats.errors.Error: the stream is missing, the server refuses.
             TimeoutError: nobody says whether the consumer is there.
@@ -56,13 +63,53 @@ class ModelConsumer:
         try:
             info = await asked.consumer_info(self.stream, self.name)
         except js_errors.NotFoundError:
-            await self._js.add_consumer(self.stream, self._config())
+            await self._put(self._config())
             _log.info("made consumer %s of stream %s", self.name, self.stream)
             return
         if not self._is_as_wanted(info):
             wanted = replace(info.config, ack_wait=self._ack_wait_s, max_deliver=MAX_DELIVER)
-            await self._js.add_consumer(self.stream, wanted)
-            _log.info("consumer %s: ack_wait is now %g s", self.name, self._ack_wait_s)
+            try:
+                await self._put(wanted)
+            except ConsumerDeniedError:
+                self._keep(info.config)
+            else:
+                _log.info("consumer %s: ack_wait is now %g s", self.name, self._ack_wait_s)
+
+    async def _put(self, config: ConsumerConfig) -> None:
+        """Makes or changes the consumer.
+
+        Raises:
+            ConsumerDeniedError: the key does not allow it; known from then on until the connection is another one.
+        """
+        subjects = [f"$JS.API.CONSUMER.{verb}.{self.stream}.{self.name}" for verb in ("CREATE", "DURABLE.CREATE")]
+        subjects.append(f"{subjects[0]}.{config.filter_subject}")  # which of them, depends on the client's version
+        if not any(map(self._nc.is_denied, subjects)):
+            try:
+                await self._js.add_consumer(self.stream, config)
+            except TimeoutError:
+                if not any(map(self._nc.is_denied, subjects)):
+                    raise
+            else:
+                return
+        raise ConsumerDeniedError
+
+    def _keep(self, config: ConsumerConfig) -> None:
+        there = config.ack_wait or 0
+        if there != self._ack_wait_s:
+            _log.warning(
+                "consumer %s has an ack_wait of %g s, and this key may not change it to %g s: going on with %g s",
+                self.name,
+                there,
+                self._ack_wait_s,
+                there,
+            )
+        if there:
+            self._ack_wait_s = there
+
+    @property
+    def ack_wait_s(self) -> float:
+        """Seconds without a sign of life after which a parcel goes to another replica: as wanted, or as it is."""
+        return self._ack_wait_s
 
     async def wait_until_ensured(self) -> None:
         """Calls `ensure` until it succeeds, for ever, saying what is waited for."""
@@ -110,6 +157,11 @@ class ModelConsumer:
         return is_same_wait and config.max_deliver == MAX_DELIVER
 
     def _reason(self, error: Exception) -> str:
+        if isinstance(error, ConsumerDeniedError):
+            return (
+                f"its consumer {self.name} is not there and this key may not make it: a router does, once endpoint "
+                f"{self._endpoint} is applied and the key is for this model and version"
+            )
         if isinstance(error, js_errors.NotFoundError):
             return f"a router makes it when endpoint {self._endpoint} is applied"
         return f"{type(error).__name__}: {error}"

@@ -97,6 +97,11 @@ class GrpcServer:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.stop(grace_s)
 
+    async def set_serving(self, is_serving: bool) -> None:
+        """Sets what the health service answers; a model that may not read its postbox is not SERVING."""
+        status = health_pb2.HealthCheckResponse
+        await self._set_health(status.SERVING if is_serving else status.NOT_SERVING)
+
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
         for service in ("", SERVICE):
             await self._health.set(service, status)

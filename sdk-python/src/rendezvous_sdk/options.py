@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from rendezvous_proto.errors import InvalidRequestError
 from rendezvous_proto.postbox import DEFAULT_ACK_WAIT_S, check_name, check_version
 
+from rendezvous_sdk.credentials import Credentials
+
 DEFAULT_NATS = "nats://127.0.0.1:4222"
 MAX_DELIVER = 5
 DEFAULT_MAX_ROWS = 1_000_000
@@ -30,6 +32,8 @@ class ServeOptions:
     """The model's version; its replicas share one durable consumer."""
     nats: str = DEFAULT_NATS
     """Address of the NATS server, several separated by commas."""
+    credentials: Credentials | None = None
+    """Key and certificates for NATS; None: what the environment says."""
     postbox: bool = True
     """Whether to read the endpoint's postbox."""
     grpc: bool = True

@@ -217,10 +217,10 @@ class PostboxReader:
     async def _signal_progress(self) -> None:
         """Defends what is held against redelivery while the model works."""
         while True:
-            await asyncio.sleep(self._options.ack_wait_s / 6)
+            await asyncio.sleep(self.consumer.ack_wait_s / 6)
             now = time.monotonic()
             for waiting in (*self._scoring, *self._queue):
-                if now - waiting.signalled_at >= self._options.ack_wait_s / 3:
+                if now - waiting.signalled_at >= self.consumer.ack_wait_s / 3:
                     waiting.signalled_at = now
                     await settle(waiting.msg.in_progress)
 

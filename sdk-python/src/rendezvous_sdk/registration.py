@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from google.protobuf import json_format
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _REQUEST_TIMEOUT_S = 2.0
 _RETRY_S = 0.5
+_REPEAT_LOG_S = 15.0
 
 
 class Registration:
@@ -58,6 +60,7 @@ class Registration:
         self._model_key = model_key(*names)
         self._replica_key = replica_key(*names, str(status["replica"]))
         self._is_registered = False
+        self._logged_at = time.monotonic() - _REPEAT_LOG_S + _RETRY_S
         self._was_registered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -93,8 +96,18 @@ class Registration:
                 await replicas.put(self._replica_key, json.dumps(self._current()).encode())
             except (errors.Error, TimeoutError) as error:
                 self._is_registered = False
-                _log.debug("not registered, tried again in %g s: %r", _RETRY_S, error)
+                self._say_unregistered(error)
             await asyncio.sleep(REPLICAS_REFRESH_S if self._is_registered else _RETRY_S)
+
+    def _say_unregistered(self, error: Exception) -> None:
+        if self._was_registered.is_set() or time.monotonic() - self._logged_at < _REPEAT_LOG_S:
+            _log.debug("not registered, tried again in %g s: %r", _RETRY_S, error)
+            return
+        self._logged_at = time.monotonic()
+        _log.warning(
+            "waiting to register (%s): a router makes the buckets; a key must be for this endpoint and model",
+            error or type(error).__name__,
+        )
 
     async def _register(self) -> None:
         models = await open_bucket(self._js, MODELS)

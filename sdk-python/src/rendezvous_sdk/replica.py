@@ -7,6 +7,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nats import errors
@@ -64,6 +65,8 @@ class Replica:
         self._nc: Connection | None = None
         self._spans: SpanExport | None = None
         self._closed = asyncio.Event()
+        self._is_welcome = True
+        self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def grpc_address(self) -> str:
@@ -108,7 +111,11 @@ class Replica:
             options.nats,
             name=f"model {options.endpoint}/{options.name}:{options.version} {self.name}",
             on_closed=self._closed.set,
+            on_reconnected=partial(self._tell_health, is_serving=True),
+            on_refused=partial(self._tell_health, is_serving=False),
+            credentials=options.credentials,
         )
+        self._tell_health(is_serving=True)
         scorer.max_bytes = min(MAX_PARCEL_BYTES, int(self._nc.max_payload * _MAX_PAYLOAD_SHARE))
         self._reader = PostboxReader(
             self._nc, scorer=scorer, thread=self._thread, options=options, counters=self.counters
@@ -157,6 +164,13 @@ class Replica:
             except (errors.Error, TimeoutError) as error:
                 _log.warning("the last scores may not have left: %r", error)
             await self._nc.close()
+
+    def _tell_health(self, *, is_serving: bool) -> None:
+        if self._grpc is not None and is_serving != self._is_welcome:
+            self._is_welcome = is_serving
+            task = asyncio.create_task(self._grpc.set_serving(is_serving))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     def _fixed_status(self) -> dict[str, object]:
         return {

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rendezvous_proto.errors import InvalidRequestError
 
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.environment import options_from_environment
 from rendezvous_sdk.frame import Takes
 from rendezvous_sdk.logs import configure_logs
@@ -28,6 +30,12 @@ def serve(
     version: str | None = None,
     nats: str | None = None,
     grpc_port: int | None = None,
+    key: str | Path | None = None,
+    ca: str | Path | None = None,
+    cert: str | Path | None = None,
+    cert_key: str | Path | None = None,
+    tls: bool | None = None,
+    insecure: bool | None = None,
     replicas: int = 1,
     outputs: Columns | None = None,
     takes: Takes | None = None,
@@ -44,6 +52,14 @@ def serve(
         version: the model's version; None takes `RENDEZVOUS_VERSION`, else `1`.
         nats: address of NATS; None takes `RENDEZVOUS_NATS`, else `nats://127.0.0.1:4222`.
         grpc_port: port of the `Score` service, 0 a free one; None takes `RENDEZVOUS_GRPC_PORT`, else 0.
+        key: shown to NATS, as text, or the `Path` of a file that holds it; None takes `RENDEZVOUS_KEY`, else
+            `RENDEZVOUS_KEY_FILE`.
+        ca: file of the authority that NATS's certificate is checked against; None takes `RENDEZVOUS_CA`.
+        cert: file of the own certificate chain, for mutual TLS; None takes `RENDEZVOUS_CERT`. It is read again
+            with each new connection.
+        cert_key: file of its private key; None takes `RENDEZVOUS_CERT_KEY`.
+        tls: whether to use TLS with the system's authorities; None takes `RENDEZVOUS_TLS`.
+        insecure: whether the key may be sent without TLS to other than loopback; None takes `RENDEZVOUS_INSECURE`.
         replicas: processes. With more than one this process starts them and restarts those that die.
         outputs: names, or names with types, of the output columns, where the model does not declare them.
         takes: shape of the input, before what the model declares.
@@ -51,16 +67,18 @@ def serve(
             `ack_wait_s` (`RENDEZVOUS_ACK_WAIT`) and `scoring_limit_s` (`RENDEZVOUS_SCORING_LIMIT`).
 
     Raises:
-        InvalidRequestError: no endpoint, a malformed name, variable or option, or something that is no model.
+        InvalidRequestError: no endpoint, a malformed name, variable or option, or something that is no model; a
+            malformed key, or files of TLS that do not do.
         SystemExit: serving failed (status 1).
     """
     made = as_model(model, outputs=outputs, takes=takes)
     named = {"endpoint": endpoint, "name": name, "version": version, "nats": nats, "grpc_port": grpc_port}
+    credentials = Credentials.read(key=key, ca=ca, cert=cert, cert_key=cert_key, tls=tls, insecure=insecure)
     given = {field: value for field, value in named.items() if value is not None}
     fields = {"name": made.name, **options_from_environment(), **given, **options}
     if "endpoint" not in fields:
         raise InvalidRequestError("no endpoint: name it, as in serve(model, endpoint=...), or set RENDEZVOUS_ENDPOINT")
-    serve_options = ServeOptions(replicas=replicas, **fields)
+    serve_options = ServeOptions(replicas=replicas, **{"credentials": credentials, **fields})
     status = serve_with(made, serve_options)
     if status:
         raise SystemExit(status)

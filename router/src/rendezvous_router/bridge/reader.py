@@ -212,10 +212,10 @@ class BridgeReader:
     async def _signal_progress(self) -> None:
         """Defends what is held against redelivery while the model server works."""
         while True:
-            await asyncio.sleep(self._options.ack_wait_s / 6)
+            await asyncio.sleep(self.consumer.ack_wait_s / 6)
             now = time.monotonic()
             held = [parcel for batch in self._running.values() for parcel in batch]
             for parcel in (*held, *self._queue):
-                if now - parcel.signalled_at >= self._options.ack_wait_s / 3:
+                if now - parcel.signalled_at >= self.consumer.ack_wait_s / 3:
                     parcel.signalled_at = now
                     await settle(parcel.msg.in_progress)
