@@ -1,4 +1,4 @@
-"""The gRPC front door: `rendezvous.v1.Score`, health and reflection. Thin: it moves bytes and maps errors.
+"""The gRPC front door: `rendezvous.v1.Score`, Open Inference, health, reflection. Thin: it moves bytes and maps errors.
 
 Requests are parsed here rather than by grpc, so that bytes which are no `ScoreRequest` get a clear answer, too.
 """
@@ -20,11 +20,16 @@ from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 
 from rendezvous_router.app import METHOD
+from rendezvous_router.oip.service import SERVICE as INFERENCE
+from rendezvous_router.oip.service import InferenceService
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import SCORE, Reception
+from rendezvous_router.tls import ServerTls
 
 SERVICE = "rendezvous.v1.Score"
 """Full name of the service."""
+SERVICES = (SERVICE, INFERENCE)
+"""What is served for requests."""
 STREAM_METHOD = "rendezvous.v1.Score/ScoreStream"
 """Its method for many requests."""
 STREAM_WINDOW = 1024
@@ -43,12 +48,16 @@ class Door:
     Args:
         reception: says whose router answers.
         options: where to listen, and what to take.
+        tls: encrypts the port; None: it is served in the clear.
         reuse_port: share the port with other workers (SO_REUSEPORT).
     """
 
-    def __init__(self, reception: Reception, options: RouterOptions, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self, reception: Reception, options: RouterOptions, *, tls: ServerTls | None = None, reuse_port: bool = False
+    ) -> None:
         self._reception = reception
         self._options = options
+        self._tls = tls
         self._reuse_port = reuse_port
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -69,10 +78,15 @@ class Door:
                 ("grpc.keepalive_permit_without_calls", 1),
             ]
         )
-        server.add_generic_rpc_handlers((self._handler(),))
+        server.add_generic_rpc_handlers((self._handler(), InferenceService(self._reception).handler()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        port = server.add_insecure_port(f"{options.host}:{options.grpc_port}")
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        address = f"{options.host}:{options.grpc_port}"
+        port = (
+            server.add_insecure_port(address)
+            if self._tls is None
+            else server.add_secure_port(address, self._tls.grpc_credentials())
+        )
         await server.start()
         self._server = server
         await self.set_serving(False)
@@ -81,7 +95,7 @@ class Door:
     async def set_serving(self, is_serving: bool) -> None:
         """Sets what the health service answers."""
         status = health_pb2.HealthCheckResponse
-        for service in ("", SERVICE):
+        for service in ("", *SERVICES):
             await self._health.set(service, status.SERVING if is_serving else status.NOT_SERVING)
 
     async def close(self, grace_s: float) -> None:

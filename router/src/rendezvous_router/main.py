@@ -1,6 +1,7 @@
 """The command `rendezvous-router`: one router, or several workers on one port."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.signals import heed_sigterm_early
 
 from rendezvous_router.options import RouterOptions
+from rendezvous_router.tls import check_exposure
 from rendezvous_router.worker import run_worker
 from rendezvous_router.workers import run_workers
 
@@ -41,6 +43,36 @@ def run(
             help="Port of /metrics, /healthz and /readyz; 0: a free one. Default: 8002, or a free one.",
         ),
     ] = _DEFAULTS.metrics_port,
+    metrics_host: Annotated[
+        str, typer.Option(envvar="RENDEZVOUS_METRICS_HOST", help="Address of that page: no TLS, no keys.")
+    ] = _DEFAULTS.metrics_host,
+    cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="RENDEZVOUS_SERVER_CERT",
+            help="Certificate chain of gRPC and REST, PEM; read again when it changes. None: no TLS.",
+        ),
+    ] = None,
+    cert_key: Annotated[
+        Path | None, typer.Option(envvar="RENDEZVOUS_SERVER_CERT_KEY", help="Its private key, PEM.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(envvar="RENDEZVOUS_CLIENT_CA", help="Ask clients for certificates that this authority signed."),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", envvar="RENDEZVOUS_INSECURE", help="Serve others than this machine without keys and TLS."
+        ),
+    ] = False,
+    tenants: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="RENDEZVOUS_TENANTS",
+            help="Folder of the register of tenants (`rendezvous tenant`); None: one tenant, and no keys.",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(envvar="RENDEZVOUS_WORKERS", help="Processes that share the port.")
     ] = _DEFAULTS.workers,
@@ -74,11 +106,21 @@ def run(
             rest_port=rest_port,
             rest_connections=rest_connections,
             metrics_port=metrics_port,
+            metrics_host=metrics_host,
+            cert=cert,
+            cert_key=cert_key,
+            client_ca=client_ca,
+            insecure=insecure,
+            tenants=tenants,
             workers=worker_of or workers,
             max_in_flight=max_in_flight,
             drain_s=drain_s,
             repeat_window_s=repeat_window,
         )
+        files = options.tls_files
+        check_exposure(host, has_keys=tenants is not None, has_tls=files is not None, insecure=insecure)
+        if files is not None:
+            files.read()  # says what is wrong once, before any worker is started
         if worker_of:
             run_worker(options, reuse_port=True)
         elif workers > 1:

@@ -1,6 +1,9 @@
 """Options of the router process, with their defaults."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from rendezvous_router.tls import TlsFiles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +27,18 @@ class RouterOptions:
     metrics_port: int | None = None
     """Port of `/metrics`, `/healthz` and `/readyz`; 0 takes a free one, None 8002 or, if that is taken, a free one. Of
     several workers the first has it, the second the next one, and so on."""
+    metrics_host: str = "127.0.0.1"
+    """Address of that page, which is never encrypted and asks for no key."""
+    cert: Path | None = None
+    """Certificate chain of gRPC and REST, PEM; None: they are served in the clear."""
+    cert_key: Path | None = None
+    """Its private key, PEM."""
+    client_ca: Path | None = None
+    """Authorities that clients' certificates are checked against, PEM; None: clients need none."""
+    insecure: bool = False
+    """Whether others than this machine may be served without keys and TLS."""
+    tenants: Path | None = None
+    """Folder of the register of tenants; None: there is one tenant, and nobody is asked for a key."""
     workers: int = 1
     """Worker processes that share the port."""
     max_in_flight: int = 4096
@@ -62,3 +77,15 @@ class RouterOptions:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ValueError(f"{name} = {value}: must lie between {low} and {high}")
+        if (self.cert is None) != (self.cert_key is None):
+            given, missing = ("--cert", "--cert-key") if self.cert is not None else ("--cert-key", "--cert")
+            raise ValueError(f"{given} is given without {missing}: a certificate and its private key belong together")
+        if self.client_ca is not None and self.cert is None:
+            raise ValueError("--client-ca is given without --cert: clients show certificates over TLS only")
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """Files of the doors' TLS; None: they are served in the clear."""
+        if self.cert is None or self.cert_key is None:
+            return None
+        return TlsFiles(cert=self.cert, key=self.cert_key, client_ca=self.client_ca)

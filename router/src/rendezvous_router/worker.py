@@ -11,7 +11,7 @@ import uvloop
 from rendezvous_sdk.logs import add_log_fields
 from rendezvous_sdk.tasks import end_tasks
 
-from rendezvous_router.app import Router, new_router_id
+from rendezvous_router.app import new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import Reception
@@ -19,6 +19,9 @@ from rendezvous_router.rest import RestDoor
 from rendezvous_router.telemetry.exporters import check_metrics_environment
 from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing
+from rendezvous_router.tenants.register import DEFAULT_TENANT
+from rendezvous_router.tenants.routers import TenantRouters
+from rendezvous_router.tls import ServerTls
 
 HEALTH_S = 0.25
 """How often the health service learns whether the postbox is connected."""
@@ -49,38 +52,44 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
     tracing = Tracing.from_environment(resource)
     if tracing is not None:
         sys.setswitchinterval(SWITCH_S)
-    starting = asyncio.create_task(Router.start(options, router_id, tracing))
+    routers = TenantRouters(options, router_id, tracing)
+    starting = asyncio.create_task(routers.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         return
-    router = await starting
-    add_log_fields(router=router_id, tenant=os.environ.get("RENDEZVOUS_TENANT", "default"))
-    shown = Outlook(router, resource)
-    reception = Reception(router)
-    door = Door(reception, options, reuse_port=reuse_port)
-    rest = RestDoor(reception, options, page=shown.routes(), reuse_port=reuse_port)
+    await starting
+    add_log_fields(router=router_id, tenant=os.environ.get("RENDEZVOUS_TENANT", DEFAULT_TENANT))
+    shown = Outlook(routers, resource)
+    reception = Reception(routers)
+    tls = None if options.tls_files is None else ServerTls(options.tls_files)
+    door = Door(reception, options, tls=tls, reuse_port=reuse_port)
+    rest = RestDoor(
+        reception, options, page=shown.routes(), tls=tls.ssl_context() if tls else None, reuse_port=reuse_port
+    )
     try:
-        metrics_port = await shown.open(options.host, options.metrics_port)
+        metrics_port = await shown.open(options.metrics_host, options.metrics_port)
         grpc_port, rest_port = await door.open(), await rest.open()
-        router.serve_at(f"{options.host}:{grpc_port}", rest=f"http://{options.host}:{rest_port}")
-        await door.set_serving(router.postbox.is_connected)
+        grpc, rest_url = f"{options.host}:{grpc_port}", f"{'https' if tls else 'http'}://{options.host}:{rest_port}"
+        routers.serve_at(grpc, rest=rest_url)
+        await door.set_serving(not routers.why_not_ready)
         print(
-            f"ready: router {router_id}, grpc {router.grpc_address}, rest {router.rest_address}, "
-            f"metrics http://{options.host}:{metrics_port}/metrics",
+            f"ready: router {router_id}, grpc {grpc}, rest {rest_url}, "
+            f"metrics http://{options.metrics_host}:{metrics_port}/metrics",
             flush=True,
         )
         _tame_garbage_collector()
-        health = asyncio.create_task(_report_health(router, door))
+        health = asyncio.create_task(_report_health(routers, door))
+        certificates = asyncio.create_task(tls.watch()) if tls is not None else None
         parent = asyncio.create_task(_follow_parent(stop)) if reuse_port else None
         await stopping
-        await end_tasks(health, parent)
+        await end_tasks(health, certificates, parent)
     finally:
-        router.is_draining = True
+        routers.refuse_new()
         closing = asyncio.gather(door.close(options.drain_s), rest.close(options.drain_s))
         try:
-            await router.drain()
+            await routers.drain()
             await closing
             await shown.close()
         finally:
@@ -116,10 +125,10 @@ async def _follow_parent(stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _report_health(router: Router, door: Door) -> None:
+async def _report_health(routers: TenantRouters, door: Door) -> None:
     was_serving: bool | None = None
     while True:
-        is_serving = router.postbox.is_connected
+        is_serving = not routers.why_not_ready
         if is_serving != was_serving:
             await door.set_serving(is_serving)
             was_serving = is_serving

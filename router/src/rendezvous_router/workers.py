@@ -84,6 +84,14 @@ def _start(options: RouterOptions, ports: tuple[int, int], number: int) -> subpr
     command += ["--rest-port", str(ports[1]), "--rest-connections", str(options.rest_connections)]
     if options.metrics_port is not None:
         command += ["--metrics-port", str(options.metrics_port and options.metrics_port + number)]
+    command += ["--metrics-host", options.metrics_host, *(["--insecure"] if options.insecure else [])]
+    for option, file in (
+        ("--cert", options.cert),
+        ("--cert-key", options.cert_key),
+        ("--client-ca", options.client_ca),
+        ("--tenants", options.tenants),
+    ):
+        command += [] if file is None else [option, str(file)]
     command += ["--max-in-flight", str(options.max_in_flight), "--worker-of", str(options.workers)]
     command += ["--repeat-window", str(options.repeat_window_s)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)

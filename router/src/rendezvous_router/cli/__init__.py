@@ -2,7 +2,19 @@
 
 import typer
 
-from rendezvous_router.cli import archive, bridge, conformance, explain, health, history, models, score, specs, up
+from rendezvous_router.cli import (
+    archive,
+    bridge,
+    certs,
+    conformance,
+    explain,
+    health,
+    history,
+    models,
+    score,
+    specs,
+    up,
+)
 
 __all__ = ["app"]
 
@@ -25,6 +37,7 @@ app.command("score")(score.score)
 app.command("explain")(explain.explain)
 app.command("models")(models.models)
 app.command("health")(health.health)
+app.command("certs")(certs.certs)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
 app.add_typer(archive.app, name="archive")
