@@ -123,9 +123,9 @@ def test_what_cannot_be_written_is_the_requests_fault(
         ("STRING", [2], b"", "datatype 'STRING'"),
         ("FP32", [3], b"\0" * 12, "for 2 rows"),
         ("FP32", [], b"\0" * 4, "for 2 rows"),
-        ("FP32", [2, 2], b"\0" * 8, "it must have 4"),
-        ("FP32", [2], b"\0" * 7, "1.75 elements"),
-        ("BYTES", [2], b"\x01\0\0\0a", "it must have 2"),
+        ("FP32", [2, 2], b"\0" * 8, "4 elements of FP32 are 16 bytes"),
+        ("FP32", [2], b"\0" * 7, "has 7 bytes of raw contents"),
+        ("BYTES", [2], b"\x01\0\0\0a", "its shape needs 2"),
         ("BYTES", [2], b"\x09\0\0\0a", "ends in the middle"),
         ("BYTES", [2], b"\x01\0", "ends in the middle"),
     ],
@@ -140,12 +140,12 @@ def test_malformed_raw_answers_are_the_models_fault(datatype: str, shape: list[i
 @pytest.mark.parametrize(
     ("datatype", "data", "message"),
     [
-        ("INT8", [1, 300], "does not fit type INT8"),
-        ("INT64", [1, 2.5], "does not fit type INT64"),
+        ("INT8", [1, 300], "the element 300, which INT8 does not hold"),
+        ("INT64", [1, 2.5], "the element 2.5, which INT64 does not hold"),
         ("INT64", [1, None], "null"),
-        ("FP64", [1.0, "x"], "mix types"),
+        ("FP64", [1.0, "x"], "FP64 does not hold"),
         ("BYTES", ["a", 1], "no text"),
-        ("FP64", [1.0], "it must have 2"),
+        ("FP64", [1.0], "its shape [2] needs 2"),
     ],
 )
 def test_malformed_json_answers_are_the_models_fault(datatype: str, data: list[Any], message: str) -> None:
@@ -157,5 +157,5 @@ def test_malformed_json_answers_are_the_models_fault(datatype: str, data: list[A
 
 def test_typed_contents_beyond_their_datatype_are_the_models_fault() -> None:
     """INT8 travels in 32 bits; what does not fit 8 is refused, not cut."""
-    with pytest.raises(InvalidOutputError, match="does not fit type INT8"):
+    with pytest.raises(InvalidOutputError, match="the element 200, which INT8 does not hold"):
         column_of_typed("y", "INT8", [1], InferTensorContents(int_contents=[200]), 1)

@@ -12,7 +12,11 @@ from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidFrameError
 from rendezvous_proto.frames import FrameView, encode_frame, type_name
 
+from rendezvous_router.oip.tensors import BYTES, STRING, TEXTS
+
 __all__ = [
+    "BYTES",
+    "STRING",
     "TEXTS",
     "ColumnError",
     "Value",
@@ -24,11 +28,6 @@ __all__ = [
     "picked",
     "shape_text",
 ]
-
-STRING: int = v1.DataType.DATA_TYPE_STRING
-BYTES: int = v1.DataType.DATA_TYPE_BYTES
-TEXTS = frozenset({STRING, BYTES})
-"""Types whose elements have no fixed width."""
 
 Value = bool | int | float | str
 

@@ -1,20 +1,19 @@
-"""Columns as tensors of the Open Inference Protocol: raw bytes, typed contents, JSON.
+"""Columns as tensors of a model server: `rendezvous_router.oip.tensors`, with errors that say whose fault it is.
 
-The batch is a tensor's first dimension. STRING and BYTES are both BYTES there; what comes as BYTES is read as such.
+What cannot be sent is the request's fault, what cannot be read is the model's. The batch is a tensor's first dimension.
+What comes as BYTES is read as such.
 """
 
-import struct
-from collections.abc import Iterable, Iterator, Sequence
-from math import prod
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidFrameError, InvalidOutputError, SignatureMismatchError
-from rendezvous_proto.frames import FrameView, column_width, encode_frame, type_name, type_number
+from rendezvous_proto.frames import type_number
 from rendezvous_proto.inference import InferTensorContents
 
-from rendezvous_router.bridge.columns import BYTES, STRING, TEXTS
+from rendezvous_router.oip import tensors
+from rendezvous_router.oip.tensors import STRING, Fill, TensorError, datatype_of, raw_of_column
 
 __all__ = [
     "column_of_json",
@@ -26,34 +25,6 @@ __all__ = [
     "typed_of_column",
 ]
 
-_LENGTH = struct.Struct("<I")
-_FIELDS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-
-
-def datatype_of(column: v1.Column) -> str:
-    """Returns the datatype of a column's tensor."""
-    return "BYTES" if column.type == STRING else type_name(column.type)
-
-
-def raw_of_column(column: v1.Column) -> bytes:
-    """Returns a column's elements as `raw_input_contents` holds them."""
-    if column.type not in TEXTS:
-        return column.values
-    return b"".join(_LENGTH.pack(len(blob)) + blob for blob in _blobs_of(column))
-
 
 def typed_of_column(column: v1.Column) -> InferTensorContents:
     """Returns a column's elements in the field of their datatype.
@@ -61,16 +32,10 @@ def typed_of_column(column: v1.Column) -> InferTensorContents:
     Raises:
         SignatureMismatchError: FP16, which has no field.
     """
-    field = _FIELDS.get(datatype_of(column))
-    if field is None:
-        raise SignatureMismatchError(
-            f"input of the model: {column.name!r} is {type_name(column.type)}, which typed contents cannot hold: "
-            "use contents: raw",
-            {"column": column.name},
-        )
-    contents = InferTensorContents()
-    getattr(contents, field).extend(_blobs_of(column) if column.type in TEXTS else _numbers_of(column).tolist())
-    return contents
+    try:
+        return tensors.typed_of_column(column)
+    except TensorError as error:
+        raise _unsendable(column, f"{error}: use contents: raw") from error
 
 
 def json_of_column(column: v1.Column) -> list[Any]:
@@ -79,15 +44,10 @@ def json_of_column(column: v1.Column) -> list[Any]:
     Raises:
         SignatureMismatchError: NaN, an infinite number, or bytes that are no UTF-8 text.
     """
-    if column.type not in TEXTS:
-        numbers = _numbers_of(column)
-        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-            raise _unsendable(column, "has NaN or an infinite number, which JSON cannot hold: use oip+grpc")
-        return list(numbers.tolist())
     try:
-        return [blob.decode() for blob in _blobs_of(column)]
-    except UnicodeDecodeError as error:
-        raise _unsendable(column, "has bytes that are no UTF-8 text, which JSON cannot hold: use oip+grpc") from error
+        return tensors.json_of_column(column, is_nan_null=False)
+    except TensorError as error:
+        raise _unsendable(column, f"{error}: use oip+grpc") from error
 
 
 def column_of_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes, rows: int) -> v1.Column:
@@ -96,15 +56,7 @@ def column_of_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes, ro
     Raises:
         InvalidOutputError: unknown datatype, another number of rows, or a length that does not go with the shape.
     """
-    column = _empty_column(name, datatype, shape, rows)
-    if column.type == BYTES:
-        column.blobs.extend(_split_raw(name, raw))
-        _check_count(name, shape, len(column.blobs))
-        return column
-    width = column_width(column.type)
-    _check_count(name, shape, len(raw) / width)
-    column.values = raw
-    return column
+    return _filled(name, datatype, shape, rows, tensors.fill_raw, raw)
 
 
 def column_of_typed(
@@ -115,9 +67,7 @@ def column_of_typed(
     Raises:
         InvalidOutputError: as `column_of_raw`; or a value that the datatype does not hold.
     """
-    column = _empty_column(name, datatype, shape, rows)
-    elements = getattr(contents, _FIELDS[datatype]) if datatype in _FIELDS else ()
-    return _with_elements(column, list(elements), shape)
+    return _filled(name, datatype, shape, rows, tensors.fill_typed, contents)
 
 
 def column_of_json(name: str, datatype: str, shape: Sequence[int], data: object, rows: int) -> v1.Column:
@@ -126,20 +76,10 @@ def column_of_json(name: str, datatype: str, shape: Sequence[int], data: object,
     Raises:
         InvalidOutputError: as `column_of_typed`.
     """
-    column = _empty_column(name, datatype, shape, rows)
-    elements = list(_flat(data))
-    if datatype.startswith("FP"):
-        elements = [float("nan") if element is None else element for element in elements]
-    if None in elements:
-        raise _invalid(name, f"has null among its elements, which {datatype} cannot hold")
-    if column.type == BYTES:
-        if any(not isinstance(element, str) for element in elements):
-            raise _invalid(name, "has elements that are no text, and its datatype is BYTES")
-        elements = [element.encode() for element in elements]
-    return _with_elements(column, elements, shape)
+    return _filled(name, datatype, shape, rows, tensors.fill_elements, data)
 
 
-def _empty_column(name: str, datatype: str, shape: Sequence[int], rows: int) -> v1.Column:
+def _filled(name: str, datatype: str, shape: Sequence[int], rows: int, fill: Fill, contents: Any) -> v1.Column:
     try:
         kind = type_number(datatype)
     except InvalidFrameError:
@@ -148,54 +88,12 @@ def _empty_column(name: str, datatype: str, shape: Sequence[int], rows: int) -> 
         raise _invalid(name, f"has the datatype {datatype!r}, which cannot be read here")
     if not shape or shape[0] != rows:
         raise _invalid(name, f"has the shape {list(shape)} for {rows} rows: its first dimension must be the rows")
-    return v1.Column(name=name, type=v1.DataType.Name(kind), shape=shape[1:])
-
-
-def _with_elements(column: v1.Column, elements: list[Any], shape: Sequence[int]) -> v1.Column:
-    _check_count(column.name, shape, len(elements))
-    if column.type == BYTES:
-        column.blobs.extend(elements)
-        return column
+    column = v1.Column(name=name, type=v1.DataType.Name(kind), shape=shape[1:])
     try:
-        made = encode_frame({column.name: elements or np.zeros(0)}, types={column.name: column.type})
-    except InvalidFrameError as error:
-        raise _invalid(column.name, f"cannot be read: {error.message}") from error
-    column.values = made.columns[0].values
+        fill(column, shape, contents)
+    except TensorError as error:
+        raise _invalid(name, str(error)) from error
     return column
-
-
-def _check_count(name: str, shape: Sequence[int], count: float) -> None:
-    if count != prod(shape):
-        raise _invalid(name, f"has the shape {list(shape)} and {count:g} elements: it must have {prod(shape)}")
-
-
-def _split_raw(name: str, raw: bytes) -> Iterator[bytes]:
-    position = 0
-    while position < len(raw):
-        start = position + _LENGTH.size
-        length = _LENGTH.unpack_from(raw, position)[0] if start <= len(raw) else len(raw)
-        position = start + length
-        if position > len(raw):
-            raise _invalid(name, "ends in the middle of an element")
-        yield raw[start:position]
-
-
-def _flat(data: object) -> Iterator[Any]:
-    if not isinstance(data, list):
-        yield data
-        return
-    for part in data:
-        yield from _flat(part)
-
-
-def _numbers_of(column: v1.Column) -> "np.ndarray[Any, Any]":
-    rows = len(column.values) // column_width(column.type)
-    flat = v1.Column(name=column.name, type=column.type, values=column.values)
-    return FrameView(v1.Frame(rows=rows, columns=[flat]))[column.name]
-
-
-def _blobs_of(column: v1.Column) -> Iterable[bytes]:
-    return [text.encode() for text in column.strings] if column.type == STRING else column.blobs
 
 
 def _unsendable(column: v1.Column, fault: str) -> SignatureMismatchError:
