@@ -171,18 +171,15 @@ class Router:
             traceparent = tracestate = ""
         call = self._calls.begin(message, traceparent, tracestate, method)
         desk: Desk | None = None
-        asked = 0
         try:
             desk = self._desk(message.endpoint)
-            self._check_admission(desk, message, size_bytes, now)
-            if message.request_id:
-                check_name("request id", message.request_id)
-                asked = content_of(message)
-                known = self._repeats.find(desk.endpoint.name, message.request_id, asked, now)
-                if known is not None:
-                    self.gate.take(desk.endpoint, 0, 0, now)
-                    self._calls.share(desk, call, known, now)
-                    return known
+            self._check_admission()
+            check_size(message, desk.endpoint.spec, size_bytes)
+            known = self._find_repeat(message, desk.endpoint, now)
+            if known is not None:
+                self._calls.share(desk, call, known, now)
+                return known
+            self.gate.check(desk.endpoint, message.inputs.rows, size_bytes, now)
             self.gate.check_room(desk.endpoint, self.in_flight, desk.in_flight, self.options.max_in_flight)
             self.gate.take(desk.endpoint, message.inputs.rows, size_bytes, now)
             request = self._accept(message, desk.endpoint, remaining_s, now)
@@ -193,7 +190,7 @@ class Router:
         request.method, request.trace = method, call.trace
         request.traceparent, request.tracestate = traceparent, tracestate
         if message.request_id:
-            self._repeats.remember(desk.endpoint.name, message.request_id, asked, now, request.answer)
+            self._repeats.remember(desk.endpoint.name, message.request_id, content_of(message), now, request.answer)
         desk.take_request(request, size_bytes)
         return request.answer
 
@@ -253,13 +250,24 @@ class Router:
         if not answer.cancelled():
             answer.exception()  # looked at: a client that went away is no unhandled error
 
-    def _check_admission(self, desk: Desk, message: ScoreRequest, size_bytes: int, now: float) -> None:
+    def _find_repeat(
+        self, message: ScoreRequest, endpoint: Endpoint, now: float
+    ) -> "asyncio.Future[ScoreReply] | None":
+        """Returns the answer (to be) of which *message* is a retry, if it is one; that costs a request, and no rows."""
+        if not message.request_id:
+            return None
+        check_name("request id", message.request_id)
+        if not self._repeats.knows(endpoint.name, message.request_id, now):
+            return None
+        self.gate.check(endpoint, 0, 0, now)
+        self.gate.take(endpoint, 0, 0, now)
+        return self._repeats.find(endpoint.name, message.request_id, content_of(message), now)
+
+    def _check_admission(self) -> None:
         if self.is_draining:
             raise UnavailableError("this router is shutting down: retry, another one will answer")
         if not self.postbox.is_connected:
             raise UnavailableError("the postbox (nats-server) cannot be reached: retry with the same request id")
-        check_size(message, desk.endpoint.spec, size_bytes)
-        self.gate.check(desk.endpoint, message.inputs.rows, size_bytes, now)
 
     def _desk(self, name: str) -> Desk:
         desk = self.desks.get(name)

@@ -70,6 +70,11 @@ class Repeats:
     def __len__(self) -> int:
         return len(self._known)
 
+    def knows(self, endpoint: str, request_id: str, now: float) -> bool:
+        """Returns whether a request with this id is remembered, whatever it asked for; arguments as of `find`."""
+        self._expire(now)
+        return (endpoint, request_id) in self._known
+
     def find(self, endpoint: str, request_id: str, content: int, now: float) -> "Future[ScoreReply] | None":
         """Returns the answer (to be) of an earlier request with this id, or None.
 
