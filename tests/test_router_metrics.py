@@ -40,15 +40,18 @@ def fetch(address: str, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+TENANT = "rendezvous_tenant"
+
+
 def key(name: str, *labels: str) -> tuple[str, tuple[str, ...]]:
     """Returns the key of a sample, whatever the order of its labels."""
     return name, tuple(sorted(labels))
 
 
 def scrape(stack: Stack) -> Samples:
-    """Returns every sample of the router's own metrics, by name and label values."""
+    """Returns every sample of the router's own metrics, by name and label values but for the only tenant's name."""
     return {
-        key(sample.name, *sample.labels.values()): sample.value
+        key(sample.name, *(value for name, value in sample.labels.items() if name != TENANT)): sample.value
         for family in text_string_to_metric_families(fetch(stack.page, "/metrics")[1])
         for sample in family.samples
     }

@@ -61,3 +61,11 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def find_state_folder(start: Path) -> Path:
+    """Returns the state folder of the project in *start* or a folder above it; that of *start* where there is none."""
+    for folder in (start, *start.parents):
+        if (folder / STATE_FOLDER).is_dir():
+            return folder / STATE_FOLDER
+    return start / STATE_FOLDER

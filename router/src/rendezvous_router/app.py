@@ -10,6 +10,7 @@ from rendezvous.mailbox import Mailbox
 from rendezvous.spec import EndpointSpec
 from rendezvous_proto.errors import InternalError, RendezvousError, UnavailableError
 from rendezvous_proto.ids import new_id
+from rendezvous_proto.keys import Key
 from rendezvous_proto.postbox import check_name
 from rendezvous_proto.v1 import ModelInfo, ScoreReply, ScoreRequest
 from rendezvous_sdk.tasks import end_tasks
@@ -31,6 +32,7 @@ from rendezvous_router.spec_watch import SpecWatch
 from rendezvous_router.status import desk_status, report_status
 from rendezvous_router.streams import ensure_streams
 from rendezvous_router.tally import EndpointTally
+from rendezvous_router.telemetry.fleet_watch import FleetWatch
 from rendezvous_router.telemetry.spans import SpanBook
 from rendezvous_router.telemetry.tracing import Tracing
 
@@ -59,6 +61,7 @@ class Router:
         self.in_flight = 0
         self.grpc_address = ""
         self.rest_address = ""
+        self.fleet = FleetWatch(postbox.client)
         self._loop = asyncio.get_running_loop()
         self._spans = SpanBook(tracing) if tracing is not None else None
         self._calls = CallBook(tracing, self._spans)
@@ -79,6 +82,7 @@ class Router:
         router_id: str = "",
         tracing: Tracing | None = None,
         gate: Gate | None = None,
+        key: Key | None = None,
     ) -> "Router":
         """Connects, learns the endpoints and gets ready for requests. Waits for nats-server as long as it takes.
 
@@ -87,8 +91,12 @@ class Router:
             router_id: id of this life; empty: a new one.
             tracing: samples requests and takes their spans; None: nothing is traced. The caller closes it.
             gate: the tenant's limits, and its room beside the other tenants of the process; None: no limits, no others.
+            key: opens the tenant's account in NATS; None: nobody is asked for one.
+
+        Raises:
+            nats.errors.Error: NATS refuses the key.
         """
-        postbox = await Postbox.open(options.nats_url, router=router_id or new_router_id())
+        postbox = await Postbox.open(options.nats_url, router=router_id or new_router_id(), key=key)
         router = cls(options, postbox, tracing, gate)
         await postbox.hear_scores(router._arrivals.take_message)
         await router._watch.start()
@@ -97,6 +105,7 @@ class Router:
             asyncio.create_task(router._arrivals.sweep(), name="sweep"),
             asyncio.create_task(report_status(postbox, router.status), name="status"),
             asyncio.create_task(router._fold_often(), name="fold"),
+            asyncio.create_task(router.fleet.run(router.desks), name="fleet"),
         ]
         return router
 

@@ -14,9 +14,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rendezvous_router.tls.nats import NatsTls
+
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.01
+_ACCOUNTS = "accounts.conf"
 
 
 class NatsServerError(RuntimeError):
@@ -71,6 +74,10 @@ class NatsServer:
             Faster; a power cut then loses what was not flushed, up to whole young streams.
         max_payload_bytes: largest message.
         node: its place in a cluster; None: it stands alone.
+        accounts: the part `accounts` of its configuration, one account a tenant; None: there is one, and nobody is
+            asked for a key. `set_accounts` changes it while the server runs.
+        heir: account that takes over what an earlier run without accounts has kept.
+        tls: certificates; None: it speaks in the clear.
     """
 
     def __init__(
@@ -81,6 +88,9 @@ class NatsServer:
         relaxed: bool = False,
         max_payload_bytes: int = 1 << 20,
         node: ClusterNode | None = None,
+        accounts: str | None = None,
+        heir: str | None = None,
+        tls: NatsTls | None = None,
     ) -> None:
         self.host = "127.0.0.1"
         self.port = port or find_free_port(self.host)
@@ -88,12 +98,15 @@ class NatsServer:
         self.relaxed = relaxed
         self.max_payload_bytes = max_payload_bytes
         self.node = node
+        self.accounts = accounts
+        self.heir = heir
+        self.tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Address for clients."""
-        return f"nats://{self.host}:{self.port}"
+        return f"{'nats' if self.tls is None else 'tls'}://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -131,9 +144,21 @@ class NatsServer:
         """
         self._refuse_busy_port()
         self.store.mkdir(parents=True, exist_ok=True)
+        if self.accounts is not None:
+            self.set_accounts(self.accounts)
+            self._bequeath()
         config = self.store / "nats-server.conf"
         config.write_text(self._configuration())
         return [find_binary(), "-c", str(config)]
+
+    def set_accounts(self, accounts: str) -> None:
+        """Writes the accounts; a running server takes them up on SIGHUP, and sends away users that are gone."""
+        self.accounts = accounts
+        path = self.store / _ACCOUNTS
+        temporary = path.with_suffix(".writing")
+        temporary.touch(mode=0o600)
+        temporary.write_text(accounts)
+        temporary.rename(path)
 
     def accepts(self) -> bool:
         """Returns whether a server with JetStream ready answers at the address."""
@@ -169,7 +194,16 @@ class NatsServer:
             f"max_payload: {self.max_payload_bytes}\n"
             f"jetstream {{\n  store_dir: {store}\n  sync_interval: {sync}\n}}\n"
             f"{'' if self.node is None else _cluster_part(self.host, self.node)}"
+            f"{'' if self.tls is None else self.tls.configuration()}"
+            f"{'' if self.accounts is None else f'include {json.dumps(_ACCOUNTS)}'}\n"
         )
+
+    def _bequeath(self) -> None:
+        """Gives the streams of nats-server's only account, from before there were tenants, to the heir."""
+        accounts = self.store / "jetstream" / "jetstream"
+        old, new = accounts / "$G", accounts / str(self.heir)
+        if self.heir is not None and old.exists() and not new.exists():
+            old.rename(new)
 
     def _refuse_busy_port(self) -> None:
         with socket.socket() as probe:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from rendezvous_router.tls import TlsFiles
 
+REST_PORT = 8000
+"""Where clients look for REST, as in the field."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RouterOptions:

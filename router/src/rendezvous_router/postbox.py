@@ -10,7 +10,7 @@ with its id, under which JetStream keeps it once, until the caller's time is up 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from time import monotonic
 
@@ -18,7 +18,9 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from rendezvous_proto.keys import Key
 from rendezvous_proto.postbox import MSG_ID_HEADER, router_scores_subject
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.nats_connection import Connection, connect
 
 PENDING_SCORES = 65_536
@@ -83,13 +85,22 @@ class Postbox:
         self._scores: Subscription | None = None
 
     @classmethod
-    async def open(cls, url: str, *, router: str, timeout_s: float | None = None) -> "Postbox":
+    async def open(cls, url: str, *, router: str, timeout_s: float | None = None, key: Key | None = None) -> "Postbox":
         """Connects to *url* and listens for acknowledgements. Waits for the server for *timeout_s*; None: for ever.
+
+        Certificates are those that the environment names, and so is the key where *key* is None.
 
         Raises:
             ConnectionError, nats.errors.Error: the server cannot be reached, or refuses.
         """
-        client = await connect(url, name=f"rendezvous-router {router}", buffer_bytes=-1, timeout_s=timeout_s)
+        shown = Credentials.read()
+        client = await connect(
+            url,
+            name=f"rendezvous-router {router}",
+            buffer_bytes=-1,
+            timeout_s=timeout_s,
+            credentials=shown if key is None else replace(shown, key=key),
+        )
         box = cls(client, router)
         client.disconnect_listeners.append(
             lambda: box.fail_waiting("the connection to nats-server was lost before it acknowledged")

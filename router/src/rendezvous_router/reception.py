@@ -5,22 +5,20 @@ of a request. So what belongs to another tenant cannot even be named; an unknown
 are the same.
 """
 
+import time
 from dataclasses import dataclass
 
-from rendezvous_proto.errors import PermissionDeniedError
+from rendezvous_proto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+from rendezvous_proto.keys import parse_bearer
 
 from rendezvous_router.app import Router
+from rendezvous_router.tenants.keys import CONTROL, FEEDBACK, SCORE
+from rendezvous_router.tenants.register import DEFAULT_TENANT
+from rendezvous_router.tenants.routers import TenantRouters
 
-__all__ = ["CONTROL", "DEFAULT_TENANT", "FEEDBACK", "SCORE", "Caller", "Reception"]
+__all__ = ["CONTROL", "FEEDBACK", "SCORE", "Caller", "Reception"]
 
-DEFAULT_TENANT = "default"
-"""The tenant of an installation that has no others and asks for no keys."""
-SCORE = "score"
-"""Scope: ask endpoints for scores, and for what they are."""
-FEEDBACK = "feedback"
-"""Scope: report outcomes."""
-CONTROL = "control"
-"""Scope: change specifications, read the record."""
+_EVERYTHING = frozenset({SCORE, FEEDBACK, CONTROL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,18 @@ class Reception:
     """Tells callers apart. Where there is one tenant and no keys, everybody is its caller.
 
     Args:
-        router: the router of the only tenant.
+        routers: one for each tenant.
     """
 
-    def __init__(self, router: Router) -> None:
-        self._anyone = Caller(DEFAULT_TENANT, "", frozenset({SCORE, FEEDBACK, CONTROL}), router)
+    def __init__(self, routers: TenantRouters) -> None:
+        self._routers = routers
 
-    def admit(self, authorization: str | None) -> Caller:  # noqa: ARG002 # no keys are asked for
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers must show a key."""
+        return self._routers.keys is not None
+
+    def admit(self, authorization: str | None) -> Caller:
         """Returns who shows these credentials.
 
         Args:
@@ -69,5 +72,21 @@ class Reception:
 
         Raises:
             UnauthenticatedError: a key is asked for, and this is none, or none that is valid now.
+            UnavailableError: the tenant's router is not ready.
         """
-        return self._anyone
+        keys = self._routers.keys
+        if keys is None:
+            return Caller(DEFAULT_TENANT, "", _EVERYTHING, self._router(DEFAULT_TENANT))
+        holder = keys.find(parse_bearer(authorization), time.time())
+        if holder is None:
+            raise UnauthenticatedError(
+                "a valid key is needed: send `authorization: Bearer rv_...`; one that is unknown, revoked or expired "
+                "is none"
+            )
+        return Caller(holder.tenant, holder.record.id, frozenset(holder.record.scopes), self._router(holder.tenant))
+
+    def _router(self, tenant: str) -> Router:
+        router = self._routers.by_tenant.get(tenant)
+        if router is None:
+            raise UnavailableError("the router is not connected to nats-server yet: retry")
+        return router

@@ -15,7 +15,7 @@ from rendezvous_router.app import new_router_id
 from rendezvous_router.door import Door
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import Reception
-from rendezvous_router.rest import RestDoor
+from rendezvous_router.rest.door import RestDoor
 from rendezvous_router.telemetry.exporters import check_metrics_environment
 from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing

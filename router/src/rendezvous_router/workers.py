@@ -12,8 +12,7 @@ import threading
 import time
 
 from rendezvous_router.listening import PortTakenError
-from rendezvous_router.options import RouterOptions
-from rendezvous_router.rest import REST_PORT
+from rendezvous_router.options import REST_PORT, RouterOptions
 
 RESTART_PAUSE_S = 0.5
 """Pause before a worker that died is replaced."""

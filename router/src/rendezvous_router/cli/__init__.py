@@ -10,9 +10,11 @@ from rendezvous_router.cli import (
     explain,
     health,
     history,
+    key,
     models,
     score,
     specs,
+    tenant,
     up,
 )
 
@@ -41,3 +43,5 @@ app.command("certs")(certs.certs)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
 app.add_typer(archive.app, name="archive")
+app.add_typer(tenant.app, name="tenant")
+app.add_typer(key.app, name="key")

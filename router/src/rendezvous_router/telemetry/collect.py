@@ -9,7 +9,7 @@ from rendezvous_router.desk import Desk
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.postbox import Postbox
 from rendezvous_router.tally import EndpointTally, ModelTally, error_name
-from rendezvous_router.telemetry.fleet_watch import FleetState
+from rendezvous_router.telemetry.fleet_watch import FleetState, FleetWatch
 from rendezvous_router.telemetry.histogram import Histogram
 from rendezvous_router.telemetry.metrics import BY_NAME, Metric
 from rendezvous_router.telemetry.spans import TEMPLATE
@@ -21,6 +21,7 @@ class Observed(Protocol):
     desks: dict[str, Desk]
     ledger: Ledger
     postbox: Postbox
+    fleet: FleetWatch
 
     @property
     def nowhere(self) -> EndpointTally:
@@ -40,12 +41,21 @@ class Point:
 Points = Mapping[Metric, list[Point]]
 
 
-def collect(router: Observed, fleet: FleetState) -> Points:
-    """Returns every metric that has a value, with its points. Never waits; may be called from any thread."""
-    points: dict[Metric, list[Point]] = defaultdict(list)
+def collect(routers: Mapping[str, Observed]) -> Points:
+    """Returns every metric that has a value, with its points. Never waits; may be called from any thread.
 
+    Args:
+        routers: by tenant.
+    """
+    points: dict[Metric, list[Point]] = defaultdict(list)
+    for tenant, router in tuple(routers.items()):
+        _put_router(points, tenant, router)
+    return points
+
+
+def _put_router(points: dict[Metric, list[Point]], tenant: str, router: Observed) -> None:
     def put(name: str, value: float | Histogram, *labels: str) -> None:
-        points[BY_NAME[name]].append(Point(labels, value))
+        points[BY_NAME[name]].append(Point((tenant, *labels), value))
 
     put("rendezvous.postbox.connected", int(router.postbox.is_connected))
     put("rendezvous.decisions.waiting", router.ledger.waiting)
@@ -55,8 +65,7 @@ def collect(router: Observed, fleet: FleetState) -> Points:
         _put_endpoint(put, name, desk)
         for model in dict.fromkeys((*desk.endpoint.roles, *desk.tally.models)):
             _put_model(put, name, model, desk.tally.models.get(model) or ModelTally())
-    _put_fleet(put, router, fleet)
-    return points
+    _put_fleet(put, router, router.fleet.state)
 
 
 Put = Callable[..., None]

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from rendezvous_router.telemetry.histogram import BYTES, COUNTS, SECONDS, SHARES, Layout
 
+TENANT = "rendezvous.tenant"
 ENDPOINT = "rendezvous.endpoint"
 MODEL = "rendezvous.model"
 VERSION = "rendezvous.version"
@@ -49,31 +50,33 @@ class Metric:
         return self.name.replace(".", "_") + suffix
 
 
-_OF_MODEL = (ENDPOINT, MODEL)
+_OF_TENANT = (TENANT,)
+_OF_ENDPOINT = (TENANT, ENDPOINT)
+_OF_MODEL = (TENANT, ENDPOINT, MODEL)
 
 METRICS: tuple[Metric, ...] = (
     Metric(
         "rendezvous.requests",
         Kind.COUNTER,
         "{request}",
-        (ENDPOINT, OUTCOME, ERROR),
+        (*_OF_ENDPOINT, OUTCOME, ERROR),
         "Requests that ended: `answered`, `no_answer` (the policy had none), `unavailable` (the postbox did not "
         "acknowledge), `refused` (not accepted), `repeated` (a retry that shares the answer of the first attempt). "
         "`error.type` is the error code, empty when answered.",
     ),
-    Metric("rendezvous.requests.in_flight", Kind.GAUGE, "{request}", (ENDPOINT,), "Requests accepted, not answered."),
+    Metric("rendezvous.requests.in_flight", Kind.GAUGE, "{request}", _OF_ENDPOINT, "Requests accepted, not answered."),
     Metric(
         "rendezvous.decisions",
         Kind.COUNTER,
         "{decision}",
-        (ENDPOINT, RULE, MODEL),
+        (*_OF_ENDPOINT, RULE, MODEL),
         "Decisions by the rule that decided and the model that gave most of the answer (empty: none did).",
     ),
     Metric(
         "rendezvous.decision.time",
         Kind.HISTOGRAM,
         "s",
-        (ENDPOINT,),
+        _OF_ENDPOINT,
         "From a request's acceptance to its decision.",
         SECONDS,
     ),
@@ -81,7 +84,7 @@ METRICS: tuple[Metric, ...] = (
         "rendezvous.deadline.used_ratio",
         Kind.HISTOGRAM,
         "",
-        (ENDPOINT,),
+        _OF_ENDPOINT,
         "Share of a request's time that had gone when it was decided; above 0.9 the deadline is near.",
         SHARES,
     ),
@@ -89,7 +92,7 @@ METRICS: tuple[Metric, ...] = (
         "rpc.server.call.duration",
         Kind.HISTOGRAM,
         "s",
-        (ENDPOINT, "rpc.system.name", "rpc.method", "rpc.response.status_code"),
+        (*_OF_ENDPOINT, "rpc.system.name", "rpc.method", "rpc.response.status_code"),
         "From a request's acceptance to its answer or error. Of a stream: of each of its requests.",
         SECONDS,
     ),
@@ -97,13 +100,13 @@ METRICS: tuple[Metric, ...] = (
         "messaging.client.operation.duration",
         Kind.HISTOGRAM,
         "s",
-        (ENDPOINT, "messaging.system", "messaging.operation.name", "messaging.destination.template"),
+        (*_OF_ENDPOINT, "messaging.system", "messaging.operation.name", "messaging.destination.template"),
         "From the seal of a parcel to JetStream's acknowledgement.",
         SECONDS,
     ),
-    Metric("rendezvous.parcel.requests", Kind.HISTOGRAM, "{request}", (ENDPOINT,), "Requests of a parcel.", COUNTS),
-    Metric("rendezvous.parcel.rows", Kind.HISTOGRAM, "{row}", (ENDPOINT,), "Rows of a parcel.", COUNTS),
-    Metric("rendezvous.parcel.size", Kind.HISTOGRAM, "By", (ENDPOINT,), "Size of a parcel on the wire.", BYTES),
+    Metric("rendezvous.parcel.requests", Kind.HISTOGRAM, "{request}", _OF_ENDPOINT, "Requests of a parcel.", COUNTS),
+    Metric("rendezvous.parcel.rows", Kind.HISTOGRAM, "{row}", _OF_ENDPOINT, "Rows of a parcel.", COUNTS),
+    Metric("rendezvous.parcel.size", Kind.HISTOGRAM, "By", _OF_ENDPOINT, "Size of a parcel on the wire.", BYTES),
     Metric(
         "rendezvous.scores",
         Kind.COUNTER,
@@ -153,21 +156,21 @@ METRICS: tuple[Metric, ...] = (
         "model that has none.",
     ),
     Metric("rendezvous.model.replicas", Kind.GAUGE, "{replica}", _OF_MODEL, "Replicas that say they live."),
-    Metric("rendezvous.decoy.lag", Kind.GAUGE, "{parcel}", (ENDPOINT,), "Parcels that are not archived yet."),
-    Metric("rendezvous.endpoint.revision", Kind.GAUGE, "", (ENDPOINT,), "Revision of the specification in force."),
-    Metric("rendezvous.postbox.connected", Kind.GAUGE, "", (), "1 while the router is connected to nats-server."),
+    Metric("rendezvous.decoy.lag", Kind.GAUGE, "{parcel}", _OF_ENDPOINT, "Parcels that are not archived yet."),
+    Metric("rendezvous.endpoint.revision", Kind.GAUGE, "", _OF_ENDPOINT, "Revision of the specification in force."),
+    Metric("rendezvous.postbox.connected", Kind.GAUGE, "", _OF_TENANT, "1 while it is connected to nats-server."),
     Metric(
         "rendezvous.decisions.waiting",
         Kind.GAUGE,
         "{batch}",
-        (),
+        _OF_TENANT,
         "Batches of decision records that JetStream has not acknowledged yet.",
     ),
     Metric(
         "rendezvous.decisions.dropped",
         Kind.COUNTER,
         "{batch}",
-        (),
+        _OF_TENANT,
         "Batches of decision records given up, because the postbox was away for too long.",
     ),
 )

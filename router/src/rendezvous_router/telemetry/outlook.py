@@ -1,18 +1,15 @@
 """Everything a router process shows of itself, opened and closed together."""
 
 import asyncio
-from functools import partial
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from rendezvous_sdk.tasks import end_tasks
 from starlette.routing import Route
 
-from rendezvous_router.app import Router
 from rendezvous_router.telemetry.collect import Points, collect
-from rendezvous_router.telemetry.fleet_watch import FleetWatch
 from rendezvous_router.telemetry.otlp import MetricsPush
 from rendezvous_router.telemetry.page import Page
 from rendezvous_router.telemetry.prometheus import Exposition
+from rendezvous_router.tenants.routers import TenantRouters
 
 CLOSE_S = 2.0
 """Longest wait for the last metrics, and for the last spans, to leave."""
@@ -21,23 +18,21 @@ SERVICE = "rendezvous-router"
 
 
 class Outlook:
-    """A router's metrics page, the push of its metrics, and its look at the fleet.
+    """A process's metrics page, and the push of its metrics.
 
     Args:
-        router: is shown.
+        routers: are shown.
         resource: says who it is.
 
     Raises:
         ValueError: the `OTEL_*` variables ask for what there is not.
     """
 
-    def __init__(self, router: Router, resource: Resource) -> None:
-        self._router = router
-        self._fleet = FleetWatch(router.postbox.client)
+    def __init__(self, routers: TenantRouters, resource: Resource) -> None:
+        self._routers = routers
         read = self._collect
         self._push = MetricsPush.from_environment(read, resource)
-        self._page = Page(Exposition(read), partial(why_not_ready, router))
-        self._tasks: list[asyncio.Task[None]] = []
+        self._page = Page(Exposition(read), lambda: routers.why_not_ready)
 
     async def open(self, host: str, port: int | None) -> int:
         """Starts; returns the port of the page.
@@ -46,7 +41,6 @@ class Outlook:
             PortTakenError: it is taken.
         """
         opened = await self._page.open(host, port)
-        self._tasks = [asyncio.create_task(self._fleet.run(self._router.desks), name="fleet")]
         if self._push is not None:
             self._push.start()
         return opened
@@ -57,22 +51,12 @@ class Outlook:
 
     async def close(self) -> None:
         """Sends a last time, and stops."""
-        await end_tasks(*self._tasks)
         if self._push is not None:
             await asyncio.to_thread(self._push.close, CLOSE_S)
         await self._page.close()
 
     def _collect(self) -> Points:
-        return collect(self._router, self._fleet.state)
-
-
-def why_not_ready(router: Router) -> str:
-    """Returns why *router* takes no requests now; empty: it does."""
-    if router.is_draining:
-        return "shutting down"
-    if not router.postbox.is_connected:
-        return "not connected to nats-server"
-    return ""
+        return collect(self._routers.by_tenant)
 
 
 def router_resource(router_id: str) -> Resource:

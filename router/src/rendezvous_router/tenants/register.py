@@ -1,0 +1,234 @@
+"""The register: who the tenants are, what they may use, which keys they have, what they share.
+
+One JSON file, `register.json`, in a folder that only the operator may write. Changes are made under a lock and by
+renaming, so a reader sees the old register or the new one. `Register.revision` grows with each.
+"""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from rendezvous_proto.errors import InvalidRequestError
+from rendezvous_proto.postbox import check_name
+
+from rendezvous_router.limits import DEFAULT_TENANT, TenantLimits
+from rendezvous_router.tenants.keys import KeyHolder, KeyRecord, KeyRing, derive_key, nats_hash
+
+__all__ = ["DEFAULT_TENANT", "ROLES", "Register", "RegisterFile", "Share", "Tenant", "check_tenant"]
+
+REGISTER = "register.json"
+"""Name of the file."""
+SECRET = "installation.secret"  # noqa: S105 # a file's name
+"""Name of the file with the installation's secret."""
+ROLES = ("router", "decoy", "models")
+"""The installation's own processes, each with a key of its own for each tenant."""
+
+_TENANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_TAKEN = {"sys", "system"}
+"""Names that mean something to nats-server."""
+
+
+class Tenant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tenant."""
+
+    name: str
+    """Its name; its account's in NATS."""
+    created_unix_s: int
+    """When it was added."""
+    limits: TenantLimits = TenantLimits()
+    """What it may use."""
+    keys: dict[str, KeyRecord] = {}
+    """Its keys, by id."""
+    role_hashes: dict[str, str] = {}
+    """bcrypt hashes of the secrets of the installation's own processes, by role."""
+
+
+class Share(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tenant's input that another one receives."""
+
+    owner: str
+    """Whose endpoint."""
+    endpoint: str
+    """Its name there."""
+    receiver: str
+    """Who receives every request to it."""
+    alias: str
+    """Name of the receiver's own endpoint in whose postbox the requests arrive."""
+
+
+class Register(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All tenants and shares."""
+
+    revision: int = 0
+    """Grows with each change."""
+    tenants: dict[str, Tenant] = {}
+    """By name."""
+    shares: tuple[Share, ...] = ()
+    """Who receives whose input."""
+
+    def tenant(self, name: str) -> Tenant:
+        """Returns a tenant.
+
+        Raises:
+            InvalidRequestError: there is none of that name.
+        """
+        found = self.tenants.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.tenants)) or "none"
+            raise InvalidRequestError(f"tenant {name[:80]!r} is not in the register; it has: {known}")
+        return found
+
+    def find_key(self, key_id: str) -> tuple[Tenant, KeyRecord]:
+        """Returns a key's tenant and record.
+
+        Raises:
+            InvalidRequestError: there is none of that id.
+        """
+        for tenant in self.tenants.values():
+            if key_id in tenant.keys:
+                return tenant, tenant.keys[key_id]
+        raise InvalidRequestError(f"no key has the id {key_id[:80]!r}: see `rendezvous key list`")
+
+    def with_tenant(self, tenant: Tenant) -> "Register":
+        """Returns the register with *tenant* added or replaced."""
+        return msgspec.structs.replace(self, tenants={**self.tenants, tenant.name: tenant})
+
+    def with_key(self, tenant: str, record: KeyRecord) -> "Register":
+        """Returns the register with a key added or replaced."""
+        owner = self.tenant(tenant)
+        return self.with_tenant(msgspec.structs.replace(owner, keys={**owner.keys, record.id: record}))
+
+    def without_tenant(self, name: str) -> "Register":
+        """Returns the register without a tenant and its shares."""
+        self.tenant(name)
+        return msgspec.structs.replace(
+            self,
+            tenants={each: tenant for each, tenant in self.tenants.items() if each != name},
+            shares=tuple(share for share in self.shares if name not in (share.owner, share.receiver)),
+        )
+
+    def key_ring(self) -> KeyRing:
+        """Returns what finds the holders of keys."""
+        return KeyRing(
+            {
+                key_id: KeyHolder(tenant.name, record)
+                for tenant in self.tenants.values()
+                for key_id, record in tenant.keys.items()
+            }
+        )
+
+
+class RegisterFile:
+    """The register on disk.
+
+    Args:
+        folder: where it lies; made when it is first written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / REGISTER
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a register: the installation has tenants, and asks for keys."""
+        return self.path.exists()
+
+    def read(self) -> Register:
+        """Returns the register; an empty one where there is none.
+
+        Raises:
+            InvalidRequestError: it cannot be read.
+        """
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=Register)
+        except FileNotFoundError:
+            return Register()
+        except (OSError, msgspec.MsgspecError) as error:
+            raise InvalidRequestError(f"the register {self.path} cannot be read: {error}") from error
+
+    @contextmanager
+    def change(self) -> Iterator["Change"]:
+        """Gives the register to be changed; what is in `Change.register` at the end is written, or nothing on errors.
+
+        Raises:
+            InvalidRequestError: it cannot be read.
+            OSError: it cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.folder / "register.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            change = Change(self.read())
+            before = change.register
+            yield change
+            if change.register != before or not self.exists:
+                self._write(msgspec.structs.replace(change.register, revision=before.revision + 1))
+
+    def secret(self) -> str:
+        """Returns the installation's secret; makes it where there is none.
+
+        Raises:
+            OSError: it can be neither read nor made.
+        """
+        path = self.folder / SECRET
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = secrets.token_hex(32)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_text().strip()
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{made}\n")
+        return made
+
+    def new_tenant(self, name: str, limits: TenantLimits) -> Tenant:
+        """Returns a tenant that is in no register yet, with the hashes of its processes' keys.
+
+        Raises:
+            InvalidRequestError: the name is malformed.
+        """
+        secret = self.secret()
+        hashes = {role: nats_hash(derive_key(secret, check_tenant(name), role).secret) for role in ROLES}
+        return Tenant(name=name, created_unix_s=int(time.time()), limits=limits, role_hashes=hashes)
+
+    def _write(self, register: Register) -> None:
+        temporary = self.path.with_suffix(".writing")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(msgspec.to_builtins(register), indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self.path)
+
+
+class Change:
+    """A register under change: assign `register`."""
+
+    def __init__(self, register: Register) -> None:
+        self.register = register
+
+
+def check_tenant(name: str) -> str:
+    """Returns *name* if it may be a tenant's.
+
+    Raises:
+        InvalidRequestError: it may not.
+    """
+    check_name("tenant", name)
+    if _TENANT.fullmatch(name) is None or name in _TAKEN:
+        raise InvalidRequestError(
+            f"tenant {name!r} is not allowed: use 1 to 63 of a-z 0-9 -, a letter first, and not sys",
+            {"tenant": name},
+        )
+    return name
