@@ -43,10 +43,9 @@ _REFUSED = (
 _SENT_AWAY = (*_REFUSED, "maximum connections exceeded", "maximum account active connections exceeded")
 """What a server says before it closes a connection that may well come back."""
 _NO_TLS = "the server does not offer TLS, and nothing is sent to it without: leave out ca, cert and tls"
-_HUNG_UP = (
-    "the server ended the connection as it began: if it asks for clients' certificates, give one that its authority "
-    "signed (RENDEZVOUS_CERT, RENDEZVOUS_CERT_KEY)"
-)
+_OWN_CERTIFICATE = "give one that its authority signed (RENDEZVOUS_CERT, RENDEZVOUS_CERT_KEY)"
+_HUNG_UP = "the server ended the connection as it began: if it asks for clients' certificates, " + _OWN_CERTIFICATE
+_ALERT = re.compile(r"alert (unknown ca|bad certificate|certificate \w+)")
 
 Listener = Callable[[], None]
 
@@ -271,8 +270,10 @@ class _Events:
                 # nats-py awaits this between its attempts: each costs the server the check of a hash.
                 await asyncio.sleep(REFUSED_PAUSE_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
         else:
-            self.last = _explained(error)
-            self._log(f"NATS at {self.url}: {self.last}")
+            meaning = _meaning(error)
+            plain = f"{type(error).__name__}: {text}".removesuffix(": ")
+            self.last = meaning or self.last or plain  # what a handshake said is worth more than the reset after it
+            self._log(f"NATS at {self.url}: {meaning or plain}")
 
     async def disconnected(self) -> None:
         if self._connection.is_closed:
@@ -308,14 +309,16 @@ class _Events:
             _log.warning("%s", text)
 
 
-def _explained(error: Exception) -> str:
-    """Returns an error's text, and what it means where that is known."""
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+def _meaning(error: Exception) -> str:
+    """Returns what an error of a handshake means; empty: it is about something else."""
+    text = str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not accepted ({error.verify_message}): give the authority that signed it "
             "(RENDEZVOUS_CA), and an address that it is for"
         )
-    if isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in text.upper().replace(" ", "_"):
-        return _HUNG_UP
-    return text
+    if isinstance(error, ssl.SSLError) and (alert := _ALERT.search(text)) is not None:
+        if alert[1] == "certificate required":
+            return f"it asks for clients' certificates: {_OWN_CERTIFICATE}"
+        return f"it does not accept the own certificate ({alert[1]}): {_OWN_CERTIFICATE}"
+    return text if text in (_HUNG_UP, _NO_TLS) else ""

@@ -38,7 +38,7 @@ def certs(
     looked after. Existing authorities that this command did not make are left alone.
     """
     try:
-        made = make_certificates(out, hosts=host or DEFAULT_HOSTS, days=days, names=name or ())
+        made = make_certificates(out, hosts=host or None, days=days, names=name or ())
     except (TlsError, InvalidRequestError) as error:
         fail(str(error))
     if json:

@@ -62,7 +62,7 @@ class _Authority:
 def make_certificates(
     folder: Path,
     *,
-    hosts: Sequence[str] = DEFAULT_HOSTS,
+    hosts: Sequence[str] | None = None,
     days: int = DAYS,
     names: Sequence[str] = (),
     now: datetime | None = None,
@@ -71,9 +71,10 @@ def make_certificates(
 
     Args:
         folder: made when missing, readable by its owner alone.
-        hosts: names and addresses of the certificates of router and nats-server.
+        hosts: names and addresses of the certificates of router and nats-server; None: those that they have, at first
+            `DEFAULT_HOSTS`.
         days: days that certificates made now are good for; the authority's last ten years.
-        names: further clients, a certificate each.
+        names: further clients, a certificate each; those made before are looked after, too.
         now: the present time; None asks the clock.
 
     Returns:
@@ -94,8 +95,9 @@ def make_certificates(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         authority, first = _authority(folder, moment)
         made = [first]
-        for name in (*_SERVERS, _CLIENT, *names):
-            wanted = _subject_names(hosts) if name in _SERVERS else []
+        earlier = sorted(path.name.removesuffix("-key.pem") for path in folder.glob("*-key.pem"))
+        for name in dict.fromkeys((*_SERVERS, _CLIENT, *names, *(each for each in earlier if each != "ca"))):
+            wanted = _server_names(folder / f"{name}.pem", hosts) if name in _SERVERS else []
             made.append(_leaf(folder, name, authority, wanted, days=days, now=moment))
     except OSError as error:
         raise TlsError(f"{error.filename or folder}: {error.strerror or error}") from error
@@ -239,6 +241,15 @@ def _subject_names(hosts: Iterable[str]) -> list[x509.GeneralName]:
                 ) from None
             names.append(x509.DNSName(host))
     return names
+
+
+def _server_names(path: Path, hosts: Sequence[str] | None) -> list[x509.GeneralName]:
+    if hosts is None and path.exists():
+        try:
+            return _names_of(x509.load_pem_x509_certificate(path.read_bytes())) or _subject_names(DEFAULT_HOSTS)
+        except ValueError:
+            pass  # is made anew, and says so
+    return _subject_names(DEFAULT_HOSTS if hosts is None else hosts)
 
 
 def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
