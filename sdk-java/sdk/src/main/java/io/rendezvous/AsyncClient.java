@@ -5,7 +5,6 @@ import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptors;
-import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
@@ -43,18 +42,19 @@ public final class AsyncClient implements AutoCloseable {
     private final String endpoint;
     private final ClientOptions options;
     private final ManagedChannel channel;
+    private final Channel keyed;
     private final ScheduledExecutorService pauses;
     private final OpenTelemetry telemetry;
 
     /**
-     * Makes a client that connects in the clear, with the default options.
+     * Makes a client with the default options: key and TLS as the environment says.
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
-     * @throws InvalidRequestException the address is not {@code host:port}
+     * @throws InvalidRequestException as {@link #AsyncClient(String, String, ClientOptions)}
      */
     public AsyncClient(String address, String endpoint) {
-        this(address, endpoint, ClientOptions.DEFAULT, InsecureChannelCredentials.create());
+        this(address, endpoint, ClientOptions.DEFAULT);
     }
 
     /**
@@ -62,9 +62,22 @@ public final class AsyncClient implements AutoCloseable {
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
-     * @param options deadlines, pauses, limits
-     * @param credentials TLS, or in the clear
-     * @throws InvalidRequestException the address is not {@code host:port}
+     * @param options deadlines, pauses, limits, key and TLS
+     * @throws InvalidRequestException the address is not {@code host:port}, a file of key or TLS cannot be used, or the
+     *     key would go to another machine in the clear
+     */
+    public AsyncClient(String address, String endpoint, ClientOptions options) {
+        this(address, endpoint, options, null, null);
+    }
+
+    /**
+     * Makes a client with gRPC credentials of its own; it connects when it is first used.
+     *
+     * @param address {@code host:port} of a router or a model
+     * @param endpoint endpoint asked; empty where only one is served
+     * @param options deadlines, pauses, limits, key
+     * @param credentials of the connection; the options' TLS does not count
+     * @throws InvalidRequestException as {@link #AsyncClient(String, String, ClientOptions)}
      */
     public AsyncClient(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
         this(address, endpoint, options, credentials, null);
@@ -75,10 +88,10 @@ public final class AsyncClient implements AutoCloseable {
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
-     * @param options deadlines, pauses, limits
-     * @param credentials TLS, or in the clear
+     * @param options deadlines, pauses, limits, key and TLS
+     * @param credentials of the connection; null: as the options say
      * @param telemetry the SDK; null: the global one, if one was set when a call is made
-     * @throws InvalidRequestException the address is not {@code host:port}
+     * @throws InvalidRequestException as {@link #AsyncClient(String, String, ClientOptions)}
      */
     public AsyncClient(
             String address,
@@ -90,17 +103,28 @@ public final class AsyncClient implements AutoCloseable {
         this.server = new ServerAddress(address);
         this.endpoint = endpoint;
         this.options = options;
-        this.channel = NettyChannelBuilder.forTarget(address, credentials)
-                .maxInboundMessageSize(options.maxMessageBytes())
-                .keepAliveTime(Attempts.boundedNs(options.keepalive()), TimeUnit.NANOSECONDS)
-                .keepAliveTimeout(PING_TIMEOUT_S, TimeUnit.SECONDS)
-                .disableRetry() // retries are ours: with the same request id, and for retryable codes only
-                .build();
         this.pauses = Executors.newSingleThreadScheduledExecutor(task -> {
             Thread thread = new Thread(task, "rendezvous-client");
             thread.setDaemon(true);
             return thread;
         });
+        Connecting connecting = connecting(credentials);
+        this.channel = NettyChannelBuilder.forTarget(address, connecting.credentials())
+                .maxInboundMessageSize(options.maxMessageBytes())
+                .keepAliveTime(Attempts.boundedNs(options.keepalive()), TimeUnit.NANOSECONDS)
+                .keepAliveTimeout(PING_TIMEOUT_S, TimeUnit.SECONDS)
+                .disableRetry() // retries are ours: with the same request id, and for retryable codes only
+                .build();
+        this.keyed = connecting.keyed(channel);
+    }
+
+    private Connecting connecting(ChannelCredentials credentials) {
+        try {
+            return Connecting.of(server, options.credentials().orElse(System.getenv()), credentials, pauses);
+        } catch (RendezvousException error) {
+            pauses.shutdownNow();
+            throw error;
+        }
     }
 
     /**
@@ -111,7 +135,7 @@ public final class AsyncClient implements AutoCloseable {
     public CompletableFuture<ModelInfo> describe() {
         DescribeRequest request =
                 DescribeRequest.newBuilder().setEndpoint(endpoint).build();
-        return call(channel, ScoreGrpc.getDescribeMethod(), request, new Attempts(options, null));
+        return call(keyed, ScoreGrpc.getDescribeMethod(), request, new Attempts(options, null));
     }
 
     /**
@@ -135,8 +159,7 @@ public final class AsyncClient implements AutoCloseable {
         Attempts attempts = new Attempts(options, request.timeout());
         ScoreRequest built = build(inputs, request);
         ClientSpan span = span(ScoreGrpc.getScoreMethod(), built, request, Context.current());
-        Channel traced =
-                ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(span.headers()));
+        Channel traced = ClientInterceptors.intercept(keyed, MetadataUtils.newAttachHeadersInterceptor(span.headers()));
         CompletableFuture<io.rendezvous.v1.ScoreReply> reply =
                 call(traced, ScoreGrpc.getScoreMethod(), built, attempts);
         CompletableFuture<Answer> answer = new CompletableFuture<>();
@@ -163,10 +186,45 @@ public final class AsyncClient implements AutoCloseable {
      * @return a future that is completed after the last answer; fails if the stream as a whole ended early
      */
     public CompletableFuture<Void> stream(Iterable<Frame> tables, Consumer<Answer> onAnswer) {
-        StreamCall call = new StreamCall(channel, options.maxStreamed(), server);
+        StreamCall call = new StreamCall(keyed, options.maxStreamed(), server);
         Context current = Context.current();
         call.pump(tables.iterator(), frame -> streamed(frame, current), onAnswer);
         return call.done();
+    }
+
+    /**
+     * Scores a large table in chunks, some at a time over one connection; each is a request of its own, with its own
+     * deadline, sent again as {@link #score(Frame, ScoreOptions)} does.
+     *
+     * @param table any number of rows
+     * @param chunkRows rows of one request, 1 or more; the last may have fewer
+     * @param progress is told how far it has come; {@link ProgressBar#onTerminal} shows it
+     * @return a future of all chunks in the order of the rows, also where some or all have failed; after
+     *     UNAUTHENTICATED, PERMISSION_DENIED, UNKNOWN_ENDPOINT, UNKNOWN_MODEL, UNIMPLEMENTED and UNAVAILABLE no further
+     *     chunk is sent, and those left have failed the same way. Cancelling it cancels what is under way
+     * @throws InvalidRequestException the number of rows is not positive
+     */
+    public CompletableFuture<ScoredTable> scoreTable(Frame table, int chunkRows, TableProgress progress) {
+        return scoreTable(table, chunkRows, progress, ScoreOptions.NONE);
+    }
+
+    /**
+     * Scores a large table in chunks; see {@link #scoreTable(Frame, int, TableProgress)}.
+     *
+     * @param table any number of rows
+     * @param chunkRows rows of one request, 1 or more
+     * @param progress is told how far it has come
+     * @param request what each request says beside its rows; without a request id, as there are many
+     * @return a future of all chunks in the order of the rows
+     * @throws InvalidRequestException the number of rows is not positive, or there is a request id
+     */
+    public CompletableFuture<ScoredTable> scoreTable(
+            Frame table, int chunkRows, TableProgress progress, ScoreOptions request) {
+        if (request.requestId() != null) {
+            throw new InvalidRequestException("request id '" + request.requestId()
+                    + "' is given for a table: its chunks need an id each, leave" + " it out");
+        }
+        return new TableCall(table, chunkRows, chunk -> score(chunk, request), progress).start();
     }
 
     /** Closes the connection; calls under way end with UNAVAILABLE. */

@@ -1,5 +1,6 @@
 package io.rendezvous;
 
+import io.rendezvous.internal.GrpcErrors;
 import java.time.Duration;
 import java.util.concurrent.ThreadLocalRandom;
 
@@ -31,7 +32,8 @@ final class Attempts {
 
     /** Nanoseconds to pause before the next attempt; -1 if another one makes no sense or has no time (P83). */
     long pauseAfterNs(RendezvousException error) {
-        long pause = Math.round(pauseNs * ThreadLocalRandom.current().nextDouble(0.5, 1.5));
+        long jittered = Math.round(pauseNs * ThreadLocalRandom.current().nextDouble(0.5, 1.5));
+        long pause = GrpcErrors.retryAfterNs(error) + jittered;
         pauseNs = Math.min(pauseNs * 2, lastPauseNs);
         // NO_ANSWER came at the deadline of whoever asked: there is nothing left to retry in.
         boolean worthwhile = error.retryable() && error.code() != ErrorCode.NO_ANSWER;

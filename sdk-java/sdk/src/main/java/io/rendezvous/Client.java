@@ -1,7 +1,6 @@
 package io.rendezvous;
 
 import io.grpc.ChannelCredentials;
-import io.grpc.InsecureChannelCredentials;
 import io.opentelemetry.api.OpenTelemetry;
 import io.rendezvous.v1.ModelInfo;
 import java.util.Iterator;
@@ -29,14 +28,14 @@ public final class Client implements AutoCloseable {
     private volatile ModelInfo info;
 
     /**
-     * Makes a client that connects in the clear, with the default options.
+     * Makes a client with the default options: key and TLS as the environment says.
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
-     * @throws InvalidRequestException the address is not {@code host:port}
+     * @throws InvalidRequestException as {@link #Client(String, String, ClientOptions)}
      */
     public Client(String address, String endpoint) {
-        this(address, endpoint, ClientOptions.DEFAULT, InsecureChannelCredentials.create());
+        this(address, endpoint, ClientOptions.DEFAULT);
     }
 
     /**
@@ -44,9 +43,22 @@ public final class Client implements AutoCloseable {
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
-     * @param options deadlines, pauses, limits
-     * @param credentials TLS, or in the clear
-     * @throws InvalidRequestException the address is not {@code host:port}
+     * @param options deadlines, pauses, limits, key and TLS
+     * @throws InvalidRequestException the address is not {@code host:port}, a file of key or TLS cannot be used, or the
+     *     key would go to another machine in the clear
+     */
+    public Client(String address, String endpoint, ClientOptions options) {
+        this(address, endpoint, options, null, null);
+    }
+
+    /**
+     * Makes a client with gRPC credentials of its own; it connects when it is first used.
+     *
+     * @param address {@code host:port} of a router or a model
+     * @param endpoint endpoint asked; empty where only one is served
+     * @param options deadlines, pauses, limits, key
+     * @param credentials of the connection; the options' TLS does not count
+     * @throws InvalidRequestException as {@link #Client(String, String, ClientOptions)}
      */
     public Client(String address, String endpoint, ClientOptions options, ChannelCredentials credentials) {
         this(address, endpoint, options, credentials, null);
@@ -57,10 +69,10 @@ public final class Client implements AutoCloseable {
      *
      * @param address {@code host:port} of a router or a model
      * @param endpoint endpoint asked; empty where only one is served
-     * @param options deadlines, pauses, limits
-     * @param credentials TLS, or in the clear
+     * @param options deadlines, pauses, limits, key and TLS
+     * @param credentials of the connection; null: as the options say
      * @param telemetry the SDK; null: the global one, if one was set when a call is made
-     * @throws InvalidRequestException the address is not {@code host:port}
+     * @throws InvalidRequestException as {@link #Client(String, String, ClientOptions)}
      */
     public Client(
             String address,
@@ -140,6 +152,40 @@ public final class Client implements AutoCloseable {
      */
     public Iterator<Answer> stream(Iterable<Frame> tables) {
         return new Answers(tables);
+    }
+
+    /**
+     * Scores a large table in chunks, some at a time over one connection; each is a request of its own, with its own
+     * deadline, sent again as {@link #score(Frame, ScoreOptions)} does.
+     *
+     * <pre>{@code
+     * ScoredTable scored = client.scoreTable(applicants, 1000, ProgressBar.onTerminal());
+     * double[] risk = scored.frame().fp64("risk").toArray();
+     * }</pre>
+     *
+     * @param table any number of rows
+     * @param chunkRows rows of one request, 1 or more; the last may have fewer
+     * @param progress is told how far it has come; {@link ProgressBar#onTerminal} shows it
+     * @return all chunks in the order of the rows, also where some or all have failed; see
+     *     {@link AsyncClient#scoreTable(Frame, int, TableProgress)}
+     * @throws InvalidRequestException the number of rows is not positive
+     */
+    public ScoredTable scoreTable(Frame table, int chunkRows, TableProgress progress) {
+        return scoreTable(table, chunkRows, progress, ScoreOptions.NONE);
+    }
+
+    /**
+     * Scores a large table in chunks; see {@link #scoreTable(Frame, int, TableProgress)}.
+     *
+     * @param table any number of rows
+     * @param chunkRows rows of one request, 1 or more
+     * @param progress is told how far it has come
+     * @param request what each request says beside its rows; without a request id, as there are many
+     * @return all chunks in the order of the rows
+     * @throws InvalidRequestException the number of rows is not positive, or there is a request id
+     */
+    public ScoredTable scoreTable(Frame table, int chunkRows, TableProgress progress, ScoreOptions request) {
+        return await(async.scoreTable(table, chunkRows, progress, request));
     }
 
     /** Closes the connection; calls under way end with UNAVAILABLE. */

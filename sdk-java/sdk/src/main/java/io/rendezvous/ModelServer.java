@@ -85,7 +85,7 @@ public final class ModelServer implements AutoCloseable {
     /**
      * Sets the model up and opens both doors; waits for NATS and for the endpoint's streams as long as it takes.
      *
-     * <p>If the connection to NATS is closed for good later, that is logged and health is NOT_SERVING from then on.
+     * <p>Where NATS refuses user or key, now or later, that is logged, health is NOT_SERVING, and it is tried again.
      *
      * @return this server
      * @throws UnavailableException the gRPC port is taken
@@ -105,8 +105,7 @@ public final class ModelServer implements AutoCloseable {
      *
      * <p>A program that lets the exception pass ends with status 1.
      *
-     * @throws UnavailableException the gRPC port is taken, the connection to NATS was closed for good (its credentials
-     *     do not hold any more), or the model was still scoring 8 s after the signal
+     * @throws UnavailableException the gRPC port is taken, or the model was still scoring 8 s after the signal
      * @throws ModelFailedException the model's {@code setup} failed
      */
     public void run() {
@@ -117,7 +116,7 @@ public final class ModelServer implements AutoCloseable {
         starter.setDaemon(true);
         starter.start();
         try {
-            CompletableFuture.anyOf(stop, failed, replica.lost()).get();
+            CompletableFuture.anyOf(stop, failed).get();
         } catch (ExecutionException error) {
             closeWithin(DRAIN_LIMIT);
             throw failure(error.getCause());
@@ -267,6 +266,17 @@ public final class ModelServer implements AutoCloseable {
          */
         public Builder grpcPort(int value) {
             options.grpcPort(value);
+            return this;
+        }
+
+        /**
+         * Sets key and TLS of the connection to NATS.
+         *
+         * @param value what it leaves open comes from {@code RENDEZVOUS_KEY}, {@code RENDEZVOUS_CA} and the like
+         * @return this builder
+         */
+        public Builder credentials(Credentials value) {
+            options.credentials(value);
             return this;
         }
 

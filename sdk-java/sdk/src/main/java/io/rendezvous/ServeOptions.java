@@ -30,6 +30,7 @@ import java.util.Map;
  * @param maxMessageBytes largest gRPC message, 1 KiB to 512 MiB; default 4 MiB
  * @param maxRows most rows of one request or parcel, 1 to 1,000,000,000; more are refused with TOO_LARGE; default
  *     1,000,000
+ * @param credentials key and TLS of the connection to NATS; what it leaves open comes from the environment
  */
 public record ServeOptions(
         String endpoint,
@@ -45,7 +46,8 @@ public record ServeOptions(
         int credit,
         int maxJoinedRows,
         int maxMessageBytes,
-        int maxRows) {
+        int maxRows,
+        Credentials credentials) {
     /** Where NATS is, if nothing says otherwise. */
     public static final String DEFAULT_NATS = "nats://127.0.0.1:4222";
 
@@ -69,7 +71,9 @@ public record ServeOptions(
      * @param maxJoinedRows as the component
      * @param maxMessageBytes as the component
      * @param maxRows as the component
-     * @throws InvalidRequestException a name or an address is malformed, a value out of its range, or both doors are closed
+     * @param credentials as the component
+     * @throws InvalidRequestException a name or an address is malformed, a value out of its range, both doors are closed,
+     *     a file of key or TLS cannot be used, or the key would go to another machine in the clear
      */
     public ServeOptions {
         Names.checkName("endpoint", endpoint);
@@ -85,6 +89,9 @@ public record ServeOptions(
         checkRange("max rows", maxRows, 1, 1_000_000_000);
         if (!postbox && !grpc) {
             throw new InvalidRequestException("neither the postbox nor gRPC is served: leave one of them on");
+        }
+        if (postbox) {
+            NatsConnections.checkCredentials(nats, credentials);
         }
     }
 
@@ -141,6 +148,7 @@ public record ServeOptions(
         private int maxJoinedRows = 16_384;
         private int maxMessageBytes = 4 * 1024 * 1024;
         private int maxRows = DEFAULT_MAX_ROWS;
+        private Credentials credentials = Credentials.UNSET;
 
         private Builder(Map<String, String> environment) {
             this.environment = environment;
@@ -301,6 +309,17 @@ public record ServeOptions(
         }
 
         /**
+         * Sets key and TLS of the connection to NATS.
+         *
+         * @param value what it leaves open comes from the environment
+         * @return this builder
+         */
+        public Builder credentials(Credentials value) {
+            this.credentials = value;
+            return this;
+        }
+
+        /**
          * Makes the options.
          *
          * @return the options
@@ -321,7 +340,8 @@ public record ServeOptions(
                     credit,
                     maxJoinedRows,
                     maxMessageBytes,
-                    maxRows);
+                    maxRows,
+                    credentials.orElse(environment));
         }
 
         /** A name that stands back behind the environment's. */

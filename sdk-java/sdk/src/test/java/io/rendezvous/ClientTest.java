@@ -139,7 +139,7 @@ class ClientTest {
     @Test
     void takesLongTimeouts() throws IOException {
         Duration longest = Duration.ofSeconds(Long.MAX_VALUE);
-        ClientOptions patient = new ClientOptions(longest, 1 << 20, longest, longest, longest, 1);
+        ClientOptions patient = new ClientOptions(longest, 1 << 20, longest, longest, longest, 1, Credentials.UNSET);
         try (Client client = new Client(start(0), "e", patient, InsecureChannelCredentials.create())) {
             assertEquals(1, client.score(x()).frame().rows());
             ScoreOptions request = ScoreOptions.NONE.withTimeout(longest);

@@ -66,9 +66,9 @@ final class GrpcDoor {
         return options.grpcHost() + ":" + server.getPort();
     }
 
-    /** Reports NOT_SERVING from now on; calls are still answered. */
-    void refuse() {
-        report(ServingStatus.NOT_SERVING);
+    /** Reports whether it serves; calls are answered anyhow. */
+    void report(boolean serves) {
+        report(serves ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
     }
 
     /** Reports NOT_SERVING, refuses new calls, lets running ones end within a time. */

@@ -8,12 +8,22 @@ import io.rendezvous.ErrorCode;
 import io.rendezvous.RendezvousException;
 import io.rendezvous.v1.Error;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 
 /** Errors as gRPC carries them: status by the table, details = message, the whole in trailing metadata (P82). */
 public final class GrpcErrors {
     private static final Metadata.Key<byte[]> ERROR =
             Metadata.Key.of(Names.ERROR_METADATA_KEY, Metadata.BINARY_BYTE_MARSHALLER);
+
+    /** When the server asks to be asked again, in milliseconds; the same in the error's attributes. */
+    private static final Metadata.Key<String> RETRY_AFTER =
+            Metadata.Key.of("retry-after-ms", Metadata.ASCII_STRING_MARSHALLER);
+
+    private static final String RETRY_AFTER_ATTRIBUTE = "retry_after_ms";
+    private static final Pattern MILLISECONDS = Pattern.compile("[0-9]{1,10}");
 
     /** Clients take 8 KiB of metadata unless told otherwise; the rest is for what gRPC adds. */
     private static final int METADATA_BYTES = 7000;
@@ -54,22 +64,37 @@ public final class GrpcErrors {
         }
         Metadata trailers = Status.trailersFromThrowable(failure);
         byte[] carried = trailers == null ? null : trailers.get(ERROR);
+        String retryAfter = trailers == null ? null : trailers.get(RETRY_AFTER);
         if (carried != null) {
             try {
-                return RendezvousException.fromProto(Error.parseFrom(carried));
+                Error error = Error.parseFrom(carried);
+                if (retryAfter != null && !error.containsAttributes(RETRY_AFTER_ATTRIBUTE)) {
+                    error = error.toBuilder()
+                            .putAttributes(RETRY_AFTER_ATTRIBUTE, retryAfter)
+                            .build();
+                }
+                return RendezvousException.fromProto(error);
             } catch (InvalidProtocolBufferException malformed) {
                 failure.addSuppressed(malformed);
             }
         }
-        return fromStatus(Status.fromThrowable(failure), failure);
+        return fromStatus(Status.fromThrowable(failure), retryAfter, failure);
     }
 
-    private static RendezvousException fromStatus(Status status, Throwable failure) {
+    /** Returns how long the server asks to be left alone after an error, in nanoseconds; 0 where it does not say. */
+    public static long retryAfterNs(RendezvousException error) {
+        String said = error.attributes().getOrDefault(RETRY_AFTER_ATTRIBUTE, "0");
+        return MILLISECONDS.matcher(said).matches() ? TimeUnit.MILLISECONDS.toNanos(Long.parseLong(said)) : 0;
+    }
+
+    private static RendezvousException fromStatus(Status status, String retryAfter, Throwable failure) {
         String details = status.getDescription() == null ? status.getCode().name() : status.getDescription();
-        RendezvousException error = RendezvousException.of(
-                codeOf(status.getCode(), details),
-                details,
-                Map.of("grpc_status", status.getCode().name()));
+        Map<String, String> attributes = new LinkedHashMap<>();
+        attributes.put("grpc_status", status.getCode().name());
+        if (retryAfter != null) {
+            attributes.put(RETRY_AFTER_ATTRIBUTE, retryAfter);
+        }
+        RendezvousException error = RendezvousException.of(codeOf(status.getCode(), details), details, attributes);
         error.initCause(failure);
         return error;
     }

@@ -10,6 +10,7 @@ import io.nats.client.api.ConsumerInfo;
 import io.nats.client.api.DeliverPolicy;
 import io.rendezvous.ServeOptions;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.concurrent.CountDownLatch;
@@ -32,54 +33,110 @@ final class ModelConsumer {
     private final Connection connection;
     private final JetStreamManagement management;
     private final ServeOptions options;
+    private final boolean keyed;
+    private volatile Duration ackWait;
 
-    ModelConsumer(Connection connection, ServeOptions options) throws IOException {
+    ModelConsumer(Connection connection, ServeOptions options) {
         this.stream = Names.durableStream(options.endpoint());
         this.name = Names.consumerName(options.name(), options.version());
         this.options = options;
+        this.keyed =
+                options.credentials().key() != null || options.credentials().keyFile() != null;
         this.connection = connection;
-        this.management = connection.jetStreamManagement(
-                JetStreamOptions.builder().requestTimeout(REQUEST_TIMEOUT).build());
+        this.ackWait = options.ackWait();
+        try {
+            this.management = connection.jetStreamManagement(
+                    JetStreamOptions.builder().requestTimeout(REQUEST_TIMEOUT).build());
+        } catch (IOException error) {
+            throw new UncheckedIOException("jnats declares it and makes no call here", error);
+        }
     }
 
-    /** Makes the consumer, or brings its ack_wait and max_deliver in line. */
+    /** Whether this program has a key, and so may do only what a model must. */
+    boolean isKeyed() {
+        return keyed;
+    }
+
+    /** Silence after which a parcel goes to another replica: as the consumer is configured (P112). */
+    Duration ackWait() {
+        return ackWait;
+    }
+
+    /** Subject of the question what the consumer is. */
+    String infoSubject() {
+        return "$JS.API.CONSUMER.INFO." + stream + "." + name;
+    }
+
+    /**
+     * Makes the consumer, or brings its ack_wait and max_deliver in line; with a key it may do neither (P111), as the
+     * router has made it.
+     */
     void ensure() throws IOException, JetStreamApiException {
         ConsumerConfiguration found;
         try {
             found = management.getConsumerInfo(stream, name).getConsumerConfiguration();
         } catch (JetStreamApiException error) {
-            if (error.getApiErrorCode() != CONSUMER_NOT_FOUND) {
+            if (keyed || error.getApiErrorCode() != CONSUMER_NOT_FOUND) {
                 throw error;
             }
             management.addOrUpdateConsumer(stream, wanted());
             LOG.info("made consumer {} of stream {}", name, stream);
             return;
         }
-        if (!options.ackWait().equals(found.getAckWait()) || found.getMaxDeliver() != Names.MAX_DELIVER) {
-            ConsumerConfiguration changed = ConsumerConfiguration.builder(found)
-                    .ackWait(options.ackWait())
-                    .maxDeliver(Names.MAX_DELIVER)
-                    .build();
-            management.addOrUpdateConsumer(stream, changed);
-            LOG.info("consumer {}: ack_wait is now {}", name, Durations.text(options.ackWait()));
+        if (options.ackWait().equals(found.getAckWait()) && found.getMaxDeliver() == Names.MAX_DELIVER) {
+            return;
         }
+        if (keyed) {
+            keepTo(found);
+            return;
+        }
+        ConsumerConfiguration changed = ConsumerConfiguration.builder(found)
+                .ackWait(options.ackWait())
+                .maxDeliver(Names.MAX_DELIVER)
+                .build();
+        management.addOrUpdateConsumer(stream, changed);
+        LOG.info("consumer {}: ack_wait is now {}", name, Durations.text(options.ackWait()));
     }
 
-    /** Calls ensure until it succeeds, saying what is waited for; ends early when closing is counted down. */
-    void waitUntilEnsured(CountDownLatch closing) throws InterruptedException {
+    private void keepTo(ConsumerConfiguration found) {
+        ackWait = found.getAckWait();
+        LOG.warn(
+                "consumer {} has ack_wait {} and max_deliver {} instead of {} and {}: going on with that, as a program with"
+                        + " a key may not change it",
+                name,
+                Durations.text(ackWait),
+                found.getMaxDeliver(),
+                Durations.text(options.ackWait()),
+                Names.MAX_DELIVER);
+    }
+
+    /**
+     * Calls ensure until it succeeds, saying what is waited for; ends early when closing is counted down.
+     *
+     * @param meanwhile called before each pause
+     * @return false: the connection was closed for good
+     */
+    boolean waitUntilEnsured(CountDownLatch closing, Runnable meanwhile) throws InterruptedException {
         long pauseMs = FIRST_PAUSE_MS;
         long loggedAt = System.nanoTime() - REPEAT_LOG_NS;
+        String lastReason = "";
         while (true) {
             try {
                 ensure();
-                return;
+                return true;
             } catch (IOException | JetStreamApiException | IllegalStateException error) {
-                if (System.nanoTime() - loggedAt >= REPEAT_LOG_NS) {
+                String reason = reason(error);
+                if (!reason.equals(lastReason) || System.nanoTime() - loggedAt >= REPEAT_LOG_NS) {
                     loggedAt = System.nanoTime();
-                    LOG.warn("waiting for stream {} ({})", stream, reason(error));
+                    lastReason = reason;
+                    LOG.warn("waiting for consumer {} of stream {} ({})", name, stream, reason);
                 }
             }
-            if (closing.await(pauseMs, TimeUnit.MILLISECONDS) || connection.getStatus() == Connection.Status.CLOSED) {
+            if (connection.getStatus() == Connection.Status.CLOSED) {
+                return false;
+            }
+            meanwhile.run();
+            if (closing.await(pauseMs, TimeUnit.MILLISECONDS)) {
                 throw new InterruptedException("closed while waiting for the stream");
             }
             pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS);
@@ -108,8 +165,16 @@ final class ModelConsumer {
     }
 
     private String reason(Exception error) {
-        if (error instanceof JetStreamApiException refusal && refusal.getApiErrorCode() == STREAM_NOT_FOUND) {
-            return "a router makes it when endpoint " + options.endpoint() + " is applied";
+        int code = error instanceof JetStreamApiException refusal ? refusal.getApiErrorCode() : 0;
+        if (code == STREAM_NOT_FOUND) {
+            return "a router makes the stream when endpoint " + options.endpoint() + " is applied";
+        }
+        if (code == CONSUMER_NOT_FOUND) {
+            return "a router makes the consumer of a model with a key, once endpoint " + options.endpoint()
+                    + " names model " + options.name();
+        }
+        if (keyed && error instanceof IOException) {
+            return "no answer: may this program's key read it, and is JetStream there?";
         }
         return error.getMessage();
     }

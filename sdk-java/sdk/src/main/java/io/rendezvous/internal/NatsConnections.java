@@ -1,14 +1,19 @@
 package io.rendezvous.internal;
 
+import io.nats.client.AuthenticationException;
 import io.nats.client.Connection;
 import io.nats.client.ConnectionListener;
 import io.nats.client.Consumer;
 import io.nats.client.ErrorListener;
 import io.nats.client.Nats;
 import io.nats.client.Options;
+import io.rendezvous.Credentials;
 import io.rendezvous.InvalidRequestException;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -32,30 +37,52 @@ public final class NatsConnections {
     private static final long FIRST_PAUSE_MS = 100;
     private static final long LAST_PAUSE_MS = 2000;
 
+    private static final String BETWEEN = "\\s*,\\s*";
+
     private NatsConnections() {}
 
+    /** Is told what happens to a connection. */
+    public interface Listener {
+        /** It is back, and subscriptions were sent again. */
+        void reconnected();
+
+        /** NATS refuses user or key; it is tried again. */
+        void refused();
+
+        /** It is closed for good, also by our own close; jnats gives up when user or key is refused twice. */
+        void closed();
+    }
+
     /**
-     * Connects, for as long as it takes.
+     * Connects, for as long as it takes; key and certificates are read from their files with each attempt.
      *
      * @param urls {@code nats://host:port}, several separated by commas
+     * @param credentials key and TLS, complete
      * @param name shown by the server's monitoring
-     * @param onReconnected called after each reconnection, when subscriptions were sent again
-     * @param onClosed called when the connection is closed for good, also by our own close
+     * @param listener is told of everything after that, and of refusals
      * @param closing counted down when nothing is waited for any more
      * @return the connection
      * @throws InterruptedException the thread was interrupted, or closing was counted down
      */
     public static Connection connect(
-            String urls, String name, Runnable onReconnected, Runnable onClosed, CountDownLatch closing)
+            String urls, Credentials credentials, String name, Listener listener, CountDownLatch closing)
             throws InterruptedException {
         String shown = Secrets.redact(urls);
-        Options options = options(urls, name, new Events(shown, onReconnected, onClosed));
+        Events events = new Events(shown, listener);
         long pauseMs = FIRST_PAUSE_MS;
         RareLog log = new RareLog();
         while (true) {
             try {
-                return Nats.connect(options);
-            } catch (IOException error) {
+                Key key = Key.of(credentials);
+                try {
+                    return Nats.connect(options(urls, credentials, key, name, events));
+                } catch (AuthenticationException error) {
+                    String who = key == null ? "user and password of its address" : "key " + key;
+                    log.warn("NATS at " + shown + " refuses this program's " + who
+                            + ": unknown, wrong, revoked or expired; trying again");
+                    listener.refused();
+                }
+            } catch (IOException | InvalidRequestException error) {
                 log.warn("waiting for NATS at " + shown + " (" + error.getMessage() + ")");
             }
             if (closing.await(pauseMs, TimeUnit.MILLISECONDS)) {
@@ -65,9 +92,10 @@ public final class NatsConnections {
         }
     }
 
-    private static Options options(String urls, String name, Events events) {
-        return Options.builder()
-                .servers(urls.strip().split("\\s*,\\s*"))
+    private static Options options(String urls, Credentials credentials, Key key, String name, Events events) {
+        boolean encrypted = usesTls(urls, credentials);
+        Options.Builder options = Options.builder()
+                .servers(urls.strip().split(BETWEEN))
                 .connectionName(name)
                 .maxReconnects(-1)
                 .reconnectWait(RECONNECT_WAIT)
@@ -78,8 +106,58 @@ public final class NatsConnections {
                 .reconnectBufferSize(BUFFER_BYTES)
                 .maxMessagesInOutgoingQueue(OUTGOING_MESSAGES)
                 .connectionListener(events)
-                .errorListener(new Faults())
-                .build();
+                .errorListener(new Faults());
+        if (key != null) {
+            options.userInfo(key.id().toCharArray(), key.secret().toCharArray()).inboxPrefix(key.inboxPrefix());
+            if (!encrypted && !credentials.isInsecure()) {
+                options.ignoreDiscoveredServers(); // of which nobody said that they are on this machine
+            }
+        }
+        if (encrypted) {
+            // by name, not by looked up address: that is what the certificate says
+            options.sslContext(NatsTls.of(new TlsFiles(credentials), hosts(urls)))
+                    .hostnameResolveMode(Options.HostnameResolveMode.HappyEyeballs);
+        }
+        return options.build();
+    }
+
+    /** Whether connections are encrypted: said by the credentials, or by the scheme of an address. */
+    private static boolean usesTls(String urls, Credentials credentials) {
+        boolean said = Arrays.stream(urls.strip().split(BETWEEN)).anyMatch(url -> url.startsWith("tls://"));
+        return said || credentials.usesTls();
+    }
+
+    private static List<String> hosts(String urls) {
+        return Arrays.stream(urls.strip().split(BETWEEN))
+                .map(url -> Options.builder()
+                        .server(url)
+                        .build()
+                        .getNatsServerUris()
+                        .get(0)
+                        .getHost()
+                        .replaceAll("[\\[\\]]", ""))
+                .toList();
+    }
+
+    /**
+     * Checks that key and certificates can be read, and that the key does not leave this machine in the clear.
+     *
+     * @param urls as for {@link #connect}
+     * @param credentials key and TLS, complete
+     * @throws InvalidRequestException a file cannot be used, the key would go in the clear, or there is a key and a user
+     */
+    public static void checkCredentials(String urls, Credentials credentials) {
+        new TlsFiles(credentials).check();
+        Key key = Key.of(credentials);
+        if (key == null) {
+            return;
+        }
+        if (!Secrets.redact(urls).equals(urls)) {
+            throw new InvalidRequestException(
+                    "the address of NATS names a user or token, and a key is given: leave one of them out",
+                    Map.of("option", "nats"));
+        }
+        hosts(urls).forEach(host -> Key.checkWay(key, credentials, usesTls(urls, credentials), host));
     }
 
     /**
@@ -90,7 +168,7 @@ public final class NatsConnections {
      * @throws InvalidRequestException one of them is none
      */
     public static String checkAddress(String urls) {
-        for (String url : (urls == null ? "" : urls).split("\\s*,\\s*", -1)) {
+        for (String url : (urls == null ? "" : urls).split(BETWEEN, -1)) {
             try {
                 if (url.isBlank()) {
                     throw new IllegalArgumentException("it is empty");
@@ -108,14 +186,12 @@ public final class NatsConnections {
 
     private static final class Events implements ConnectionListener {
         private final String shown;
-        private final Runnable onReconnected;
-        private final Runnable onClosed;
+        private final Listener listener;
         private volatile Connection established;
 
-        Events(String shown, Runnable onReconnected, Runnable onClosed) {
+        Events(String shown, Listener listener) {
             this.shown = shown;
-            this.onReconnected = onReconnected;
-            this.onClosed = onClosed;
+            this.listener = listener;
         }
 
         @Override
@@ -130,11 +206,11 @@ public final class NatsConnections {
                     }
                 }
                 case RECONNECTED -> LOG.info("reconnected to NATS at {}", shown);
-                case RESUBSCRIBED -> onReconnected.run();
+                case RESUBSCRIBED -> listener.reconnected();
                 case CLOSED -> {
                     // an attempt to connect that failed is closed, too
                     if (connection == established) {
-                        onClosed.run();
+                        listener.closed();
                     }
                 }
                 default -> LOG.debug("NATS at {}: {}", shown, event);
@@ -147,7 +223,8 @@ public final class NatsConnections {
 
         @Override
         public void errorOccurred(Connection connection, String error) {
-            log.warn("NATS: " + error);
+            boolean refused = error.toLowerCase(Locale.ROOT).startsWith("permissions violation");
+            log.warn("NATS: " + error + (refused ? ": this program's key may not do that" : ""));
         }
 
         @Override

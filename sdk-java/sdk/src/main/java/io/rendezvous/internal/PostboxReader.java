@@ -52,8 +52,7 @@ final class PostboxReader {
             ModelThread thread,
             ServeOptions options,
             Counters counters,
-            ScheduledExecutorService upkeep)
-            throws IOException {
+            ScheduledExecutorService upkeep) {
         this.connection = connection;
         this.scorer = scorer;
         this.thread = thread;
@@ -63,15 +62,28 @@ final class PostboxReader {
         this.waiting = new WaitingParcels(options.maxJoinedRows());
         this.consumer = new ModelConsumer(connection, options);
         this.clock = new BrokerClock(consumer::brokerTime, System::nanoTime);
-        this.settlement = new Settlement(connection);
+        this.settlement = new Settlement(connection, consumer.isKeyed() ? consumer.infoSubject() : null);
         this.pull = new ContinuousPull(connection, consumer, options.credit(), this::take, this::ensure, upkeep);
     }
 
-    /** Waits for the stream and the broker's time, makes the consumer and begins to read. */
-    void start(CountDownLatch closing) throws InterruptedException {
-        consumer.waitUntilEnsured(closing);
+    /**
+     * Waits for the stream and the broker's time, makes the consumer and begins to read.
+     *
+     * @param meanwhile called now and then while it waits
+     * @return false: the connection was closed for good
+     */
+    boolean start(CountDownLatch closing, Runnable meanwhile) throws InterruptedException {
+        if (!consumer.waitUntilEnsured(closing, meanwhile)) {
+            return false;
+        }
         clock.follow(closing, upkeep);
         pull.start();
+        return true;
+    }
+
+    /** Silence after which a parcel goes to another replica. */
+    Duration ackWait() {
+        return consumer.ackWait();
     }
 
     void onReconnected() {
@@ -265,8 +277,9 @@ final class PostboxReader {
             held.addAll(waiting.all());
         }
         long now = System.nanoTime();
+        long pauseNs = consumer.ackWait().toNanos() / 3;
         for (Waiting parcel : held) {
-            if (now - parcel.signalledNs >= options.ackWait().toNanos() / 3) {
+            if (now - parcel.signalledNs >= pauseNs) {
                 parcel.signalledNs = now;
                 Settlement.send(connection, parcel.reply, Settlement.IN_PROGRESS);
             }

@@ -36,6 +36,7 @@ final class Registration {
     private static final Set<Integer> NOT_ENOUGH_SERVERS = Set.of(10005, 10074);
 
     private static final int NAME_IN_USE = 10058;
+    private static final int STREAM_NOT_FOUND = 10059;
     private static final Gson JSON = new Gson();
 
     private final Connection connection;
@@ -127,13 +128,27 @@ final class Registration {
     private KeyValue open(String bucket, Supplier<KeyValueConfiguration.Builder> wanted)
             throws IOException, JetStreamApiException {
         KeyValueManagement management = connection.keyValueManagement(timeouts);
-        if (!management.getBucketNames().contains(bucket)) {
+        if (!exists(management, bucket)) {
             LOG.info("making bucket {}", bucket);
             if (!made(management, wanted.get().replicas(CLUSTER_SERVERS))) {
                 made(management, wanted.get());
             }
         }
         return connection.keyValue(bucket, timeouts);
+    }
+
+    /** Asks for the one bucket: a program that may see no other one may ask that. */
+    private static boolean exists(KeyValueManagement management, String bucket)
+            throws IOException, JetStreamApiException {
+        try {
+            management.getStatus(bucket);
+            return true;
+        } catch (JetStreamApiException error) {
+            if (error.getApiErrorCode() != STREAM_NOT_FOUND) {
+                throw error;
+            }
+            return false;
+        }
     }
 
     /** Makes a bucket; false: there are not as many servers as are to keep it. */

@@ -4,14 +4,10 @@ import io.nats.client.Connection;
 import io.opentelemetry.api.OpenTelemetry;
 import io.rendezvous.Model;
 import io.rendezvous.ServeOptions;
-import io.rendezvous.UnavailableException;
 import io.rendezvous.v1.ModelInfo;
-import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.time.Duration;
-import java.util.Map;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
@@ -35,15 +31,12 @@ public final class Replica {
     private final String name = Ids.newReplicaName(hostName());
     private final Counters counters = new Counters();
     private final CountDownLatch closing = new CountDownLatch(1);
-    private final CompletableFuture<Void> lost = new CompletableFuture<>();
     private final ModelThread thread;
     private final ScheduledExecutorService timer = threads("rendezvous-timer", 1);
     private final ScheduledExecutorService upkeep = threads("rendezvous-upkeep", 3);
     private volatile Telemetry telemetry;
     private volatile GrpcDoor grpc;
-    private volatile Connection connection;
-    private volatile PostboxReader reader;
-    private volatile Registration registration;
+    private volatile PostboxDoor postbox;
 
     /**
      * Prepares a replica; nothing is opened yet.
@@ -94,11 +87,6 @@ public final class Replica {
         return name;
     }
 
-    /** Fails when the connection to NATS was closed for good, and not by this replica; never completes else. */
-    public CompletableFuture<Void> lost() {
-        return lost;
-    }
-
     /**
      * Drains: reads nothing more, finishes and publishes what is being scored, closes everything.
      *
@@ -109,7 +97,9 @@ public final class Replica {
         Thread grpcStop = new Thread(this::stopGrpc, "rendezvous-stop");
         grpcStop.setDaemon(true);
         grpcStop.start();
-        stopPostbox();
+        if (postbox != null) {
+            postbox.close();
+        }
         grpcStop.join();
         try {
             thread.run(Executors.callable(model::close)).get(FLUSH_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS);
@@ -137,8 +127,8 @@ public final class Replica {
     public void abort() throws InterruptedException {
         timer.shutdownNow();
         upkeep.shutdownNow();
-        if (connection != null) {
-            connection.close();
+        if (postbox != null) {
+            postbox.abort();
         }
     }
 
@@ -160,47 +150,32 @@ public final class Replica {
         return Origin.complete(model, declared[0], options.name(), options.version());
     }
 
-    private void openPostbox(ParcelScorer scorer, ModelInfo info) throws IOException, InterruptedException {
+    private void openPostbox(ParcelScorer scorer, ModelInfo info) throws InterruptedException {
         String label = "model " + options.endpoint() + "/" + options.name() + ":" + options.version() + " " + name;
-        connection = NatsConnections.connect(options.nats(), label, this::onReconnected, this::onClosed, closing);
+        PostboxDoor made = new PostboxDoor(
+                options,
+                label,
+                closing,
+                this::report,
+                connection -> reader(connection, scorer),
+                connection -> new Registration(connection, info, options, counters, name, grpcAddress()));
+        postbox = made;
+        made.open(timer, upkeep);
+    }
+
+    private PostboxReader reader(Connection connection, ParcelScorer scorer) {
         long maxPayload = connection.getServerInfo().getMaxPayload();
         scorer.limitRows(options.maxRows());
         scorer.limitBytes((int) Math.min(Names.MAX_PARCEL_BYTES, maxPayload * MAX_PAYLOAD_SHARE));
-        Registration entry = new Registration(connection, info, options, counters, name, grpcAddress());
-        PostboxReader made = new PostboxReader(connection, scorer, thread, options, counters, upkeep);
-        reader = made;
-        entry.refresh();
-        made.start(closing);
-        registration = entry;
-        long tickMs = Math.max(20, Math.min(500, options.ackWait().toMillis() / 6));
-        timer.scheduleWithFixedDelay(guarded(made::tick), tickMs, tickMs, TimeUnit.MILLISECONDS);
-        upkeep.scheduleWithFixedDelay(guarded(entry::refresh), 0, Registration.REFRESH_MS, TimeUnit.MILLISECONDS);
+        return new PostboxReader(connection, scorer, thread, options, counters, upkeep);
     }
 
-    private void onReconnected() {
-        if (registration != null) {
-            registration.registerAgain();
-        }
-        if (reader != null) {
-            reader.onReconnected();
-        }
-    }
-
-    /** Reading cannot go on, so nobody is to count on this replica any more. */
-    private void onClosed() {
-        if (closing.getCount() == 0) {
-            return;
-        }
-        UnavailableException error = new UnavailableException(
-                "the connection to NATS at " + Secrets.redact(options.nats())
-                        + " was closed for good: check its address and credentials, then start the model again",
-                Map.of("model", options.name()));
-        LOG.error(error.getMessage());
+    /** Nobody is to count on a replica that may not read. */
+    private void report(boolean serves) {
         GrpcDoor door = grpc;
-        if (door != null) {
-            door.refuse();
+        if (door != null && closing.getCount() > 0) {
+            door.report(serves);
         }
-        lost.completeExceptionally(error);
     }
 
     private void watch() {
@@ -208,7 +183,7 @@ public final class Replica {
     }
 
     /** A periodic task that throws would not be run again. */
-    private static Runnable guarded(Runnable task) {
+    static Runnable guarded(Runnable task) {
         return () -> {
             try {
                 task.run();
@@ -226,23 +201,6 @@ public final class Replica {
             grpc.stop(GRPC_GRACE);
         } catch (InterruptedException error) {
             LOG.debug("interrupted while gRPC calls ended");
-        }
-    }
-
-    private void stopPostbox() throws InterruptedException {
-        if (reader != null) {
-            reader.stop();
-        }
-        if (registration != null) {
-            registration.stop();
-        }
-        if (connection != null) {
-            try {
-                connection.flush(FLUSH_TIMEOUT);
-            } catch (TimeoutException | IllegalStateException error) {
-                LOG.warn("the last scores may not have left: {}", error.toString());
-            }
-            connection.close();
         }
     }
 

@@ -18,7 +18,8 @@ import org.slf4j.LoggerFactory;
  * scores, tells by its return that they have arrived; one is sent for all that were published meanwhile, and nobody
  * waits for it. Where the connection was lost between, a score may be lost with it: then the parcel is not
  * acknowledged, comes again and is scored again. (jnats' own {@code flush} waits, and for up to its whole timeout
- * after a reconnection, because its pongs may be one behind.) Thread-safe.
+ * after a reconnection, because its pongs may be one behind.) A key may not publish to an inbox, also not to its own:
+ * there a question to the server, whose answer comes after what was sent before it, is the message. Thread-safe.
  */
 final class Settlement {
     static final byte[] ACK = "+ACK".getBytes(StandardCharsets.US_ASCII);
@@ -32,16 +33,24 @@ final class Settlement {
     private final Connection connection;
     private final Dispatcher dispatcher;
     private final String inbox;
+    private final String asked;
     private List<Waiting> published = new ArrayList<>();
     private List<Waiting> settling = List.of();
     private long marker;
     private long markedNs;
 
-    Settlement(Connection connection) {
+    /**
+     * Makes one.
+     *
+     * @param asked subject whose server answers there in turn, where this program may not publish to its own inbox;
+     *     null: it may
+     */
+    Settlement(Connection connection, String asked) {
         this.connection = connection;
+        this.asked = asked;
         this.inbox = connection.createInbox();
         this.dispatcher = connection.createDispatcher();
-        dispatcher.subscribe(inbox, this::confirmed);
+        dispatcher.subscribe(inbox + ".*", this::confirmed);
     }
 
     /** Which life of the connection this is; a reconnection begins another one. */
@@ -97,7 +106,7 @@ final class Settlement {
     }
 
     private synchronized void confirmed(Message message) {
-        if (new String(message.getData(), StandardCharsets.US_ASCII).equals(String.valueOf(marker))) {
+        if (message.getSubject().equals(markerSubject())) {
             settle();
         }
     }
@@ -110,7 +119,19 @@ final class Settlement {
         published = new ArrayList<>();
         marker++;
         markedNs = System.nanoTime();
-        send(connection, inbox, String.valueOf(marker).getBytes(StandardCharsets.US_ASCII));
+        if (asked == null) {
+            send(connection, markerSubject(), new byte[0]);
+            return;
+        }
+        try {
+            connection.publish(asked, markerSubject(), new byte[0]);
+        } catch (IllegalStateException error) {
+            LOG.debug("confirmation of scores not asked for: {}", error.toString());
+        }
+    }
+
+    private String markerSubject() {
+        return inbox + "." + marker;
     }
 
     /** Acknowledges what was published in this life of the connection; the rest comes again. */

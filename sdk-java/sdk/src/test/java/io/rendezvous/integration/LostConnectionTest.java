@@ -2,6 +2,7 @@ package io.rendezvous.integration;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.InsecureChannelCredentials;
@@ -10,10 +11,18 @@ import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.nats.client.Connection;
+import io.nats.client.Subscription;
+import io.rendezvous.Frame;
 import io.rendezvous.Model;
 import io.rendezvous.ModelServer;
+import io.rendezvous.internal.Ids;
+import io.rendezvous.v1.Parcel;
+import io.rendezvous.v1.ParcelItem;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -22,7 +31,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** A connection to NATS that cannot be had, or is closed for good as the credentials do not hold any more. */
+/** A connection to NATS that cannot be had, or is lost as the credentials do not hold any more. */
 @Timeout(60)
 class LostConnectionTest {
     private static final Model ECHO = inputs -> inputs;
@@ -104,24 +113,52 @@ class LostConnectionTest {
         assertFalse(all.contains(password) || all.contains("user:"), all);
     }
 
-    /** The program ends with status 1, so that whoever supervises it starts it again. */
+    /** The program goes on: it says why it does not serve, and reads again once its password holds again. */
     @Test
-    void programEnds() throws Exception {
+    void programGoesOn() throws Exception {
         NatsServer nats = new NatsServer("old");
         nats.connect("e").close();
-        Process process = program(nats.url())
-                .redirectError(ProcessBuilder.Redirect.DISCARD)
-                .start();
-        try (BufferedReader output = process.inputReader()) {
+        Process process = program(nats.url()).start();
+        try (BufferedReader output = process.inputReader();
+                BufferedReader said = process.errorReader()) {
             String ready = output.readLine();
             assertTrue(ready != null && ready.startsWith("ready: "), "said " + ready);
             nats.kill();
             nats.start("new");
-            assertTrue(process.waitFor(20, TimeUnit.SECONDS), "the program lives on");
-            assertEquals(1, process.exitValue());
+            awaitLine(said, "refuses this program's user and password");
+            nats.kill();
+            nats.start("old");
+            Connection router = nats.connect();
+            Subscription scores = router.subscribe("rv.e.score.m.r1");
+            router.jetStream().publish("rv.e.input", parcel().toByteArray());
+            assertNotNull(scores.nextMessage(Duration.ofSeconds(20)), "no score");
+            router.close();
+            assertTrue(process.isAlive());
         } finally {
             process.destroyForcibly();
             nats.close();
         }
+    }
+
+    private static void awaitLine(BufferedReader said, String part) throws IOException {
+        for (String line = said.readLine(); line != null; line = said.readLine()) {
+            if (line.contains(part)) {
+                return;
+            }
+        }
+        throw new AssertionError("the program ended without saying '" + part + "'");
+    }
+
+    private static Parcel parcel() {
+        return Parcel.newBuilder()
+                .setParcelId(Ids.newId())
+                .setEndpoint("e")
+                .setRouter("r1")
+                .setInputs(Frame.builder().fp64("x", 1).build().toProto())
+                .addItems(ParcelItem.newBuilder()
+                        .setRequestId(Ids.newId())
+                        .setRows(1)
+                        .setBudgetUs(30_000_000))
+                .build();
     }
 }
