@@ -1,5 +1,5 @@
-"""The REST front door: endpoints over HTTP, beside gRPC and over the same mailbox path. Reference: docs/rest.md."""
+"""The REST front door: endpoints over HTTP, beside gRPC and over the same mailbox path. Reference: docs/rest.md.
 
-from rendezvous_router.rest.door import REST_PORT, RestDoor
-
-__all__ = ["REST_PORT", "RestDoor"]
+Start with `door.RestDoor`. Nothing is imported here: the Open Inference Protocol is a guest of this door and uses its
+parts.
+"""

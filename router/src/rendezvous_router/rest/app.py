@@ -3,7 +3,6 @@
 Plain ASGI on Starlette's router, without middleware: each layer would cost every request.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -13,10 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
+from rendezvous_router.oip.rest import oip_routes
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import Reception
 from rendezvous_router.rest.bodies import ClientGoneError
+from rendezvous_router.rest.describing import describing_routes, page_routes
 from rendezvous_router.rest.problems import HttpFaultError, problem_response
+from rendezvous_router.rest.score import ScoreRoute
 
 __all__ = ["RestApp"]
 
@@ -25,7 +27,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _INFERENCE = "/v2"
-_log = logging.getLogger(__name__)
 
 
 class RestApp:
@@ -38,7 +39,13 @@ class RestApp:
     """
 
     def __init__(self, reception: Reception, options: RouterOptions, page: Sequence[Route]) -> None:
-        self._router = Router([*page], redirect_slashes=False, default=_not_found)
+        routes = [
+            Route("/v1/endpoints/{endpoint}/score", ScoreRoute(reception, options), methods=["POST"]),
+            *oip_routes(reception, options),
+            *describing_routes(reception),
+            *page_routes(reception, page),
+        ]
+        self._router = Router(routes, redirect_slashes=False, default=_not_found)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -47,7 +54,7 @@ class RestApp:
             await self._router(scope, receive, send)
         except ClientGoneError:
             return
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 # whatever it is, the client gets an answer, and the log the rest
             await _answer_of(scope, fault)(scope, receive, send)
 
 

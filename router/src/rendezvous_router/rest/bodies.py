@@ -11,7 +11,7 @@ from rendezvous_router.rest.problems import HttpFaultError
 
 __all__ = ["ENCODINGS", "ClientGoneError", "read_body"]
 
-ENCODINGS = ("gzip", "zstd")
+ENCODINGS = ("gzip", "deflate", "zstd")
 """Content encodings that are taken, beside none."""
 WINDOW_BYTES = 8 << 20
 """Most memory that a zstd body may ask for."""
@@ -92,7 +92,9 @@ def _inflater_of(encoding: str) -> _Inflater | None:
     if encoding in ("", "identity"):
         return None
     if encoding in ("gzip", "x-gzip"):
-        return _Gzip()
+        return _Zlib("gzip", zlib.MAX_WBITS | 16)
+    if encoding == "deflate":
+        return _Zlib("deflate", zlib.MAX_WBITS)
     if encoding == "zstd":
         return _Zstd()
     raise HttpFaultError(
@@ -105,18 +107,20 @@ def _inflater_of(encoding: str) -> _Inflater | None:
     )
 
 
-class _Gzip:
-    def __init__(self) -> None:
-        self._inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+class _Zlib:
+    def __init__(self, encoding: str, wbits: int) -> None:
+        self._encoding = encoding
+        self._wbits = wbits
+        self._inflater = zlib.decompressobj(wbits)
 
     def inflate(self, octets: bytes) -> Iterable[bytes]:
         while octets:
             if self._inflater.eof:  # members may follow each other
-                self._inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                self._inflater = zlib.decompressobj(self._wbits)
             try:
                 yield self._inflater.decompress(octets, _STEP_BYTES)
             except zlib.error as error:
-                raise InvalidRequestError("body: is not gzip, as its Content-Encoding says") from error
+                raise InvalidRequestError(f"body: is not {self._encoding}, as its Content-Encoding says") from error
             octets = self._inflater.unconsumed_tail or self._inflater.unused_data
 
     def is_complete(self) -> bool:

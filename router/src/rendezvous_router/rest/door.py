@@ -11,13 +11,11 @@ import uvicorn
 from starlette.routing import Route
 
 from rendezvous_router.listening import listen
-from rendezvous_router.options import RouterOptions
+from rendezvous_router.options import REST_PORT, RouterOptions
 from rendezvous_router.reception import Reception
 from rendezvous_router.rest.app import RestApp
 from rendezvous_router.rest.connection import IDLE_S, Connection, raise_open_files
 
-REST_PORT = 8000
-"""Where clients look for REST, as in the field."""
 BACKLOG = 4096
 """Connections that the system holds until they are taken."""
 
