@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.InsecureChannelCredentials;
+import io.grpc.Metadata;
 import io.grpc.Server;
+import io.grpc.StatusRuntimeException;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.StreamObserver;
 import io.rendezvous.internal.GrpcErrors;
@@ -34,7 +36,24 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ClientTest {
     private final Queue<ErrorCode> failures = new ConcurrentLinkedQueue<>();
     private final Queue<ScoreRequest> seen = new ConcurrentLinkedQueue<>();
+    private volatile RetryAfter retryAfter = new RetryAfter("", false);
     private Server server;
+
+    /** When the server says it may be asked again; empty: it does not say. */
+    private record RetryAfter(String milliseconds, boolean byMetadata) {
+        StatusRuntimeException in(RendezvousException error) {
+            if (milliseconds.isEmpty()) {
+                return GrpcErrors.toStatus(error);
+            }
+            if (!byMetadata) {
+                Map<String, String> attributes = Map.of("retry_after_ms", milliseconds);
+                return GrpcErrors.toStatus(RendezvousException.of(error.code(), error.getMessage(), attributes));
+            }
+            StatusRuntimeException status = GrpcErrors.toStatus(error);
+            status.getTrailers().put(Metadata.Key.of("retry-after-ms", Metadata.ASCII_STRING_MARSHALLER), milliseconds);
+            return status;
+        }
+    }
 
     private final ScoreGrpc.ScoreImplBase service = new ScoreGrpc.ScoreImplBase() {
         @Override
@@ -42,7 +61,7 @@ class ClientTest {
             seen.add(request);
             ErrorCode failure = failures.poll();
             if (failure != null) {
-                observer.onError(GrpcErrors.toStatus(RendezvousException.of(failure, "told so", Map.of("n", 1))));
+                observer.onError(retryAfter.in(RendezvousException.of(failure, "told so", Map.of("n", 1))));
                 return;
             }
             observer.onNext(ScoreReply.newBuilder()
@@ -114,6 +133,32 @@ class ClientTest {
             assertThrows(OverloadedException.class, () -> client.score(x(), brief));
             assertTrue(Duration.ofNanos(System.nanoTime() - started).toMillis() < 1000);
             assertTrue(seen.size() > 1);
+        }
+    }
+
+    /** As long as the server asks, by attribute or by metadata, it is left alone; not at all beyond the deadline. */
+    @Test
+    void waitsAsLongAsTheServerAsks() throws IOException {
+        String address = start(0);
+        ScoreOptions patient = ScoreOptions.NONE.withTimeout(Duration.ofSeconds(5));
+        for (boolean byMetadata : new boolean[] {false, true}) {
+            seen.clear();
+            retryAfter = new RetryAfter("300", byMetadata);
+            failures.add(ErrorCode.OVERLOADED);
+            try (Client client = new Client(address, "e")) {
+                long started = System.nanoTime();
+                client.score(x(), patient);
+                assertTrue(Duration.ofNanos(System.nanoTime() - started).toMillis() >= 300);
+                assertEquals(2, seen.size());
+                seen.clear();
+                retryAfter = new RetryAfter("5000", byMetadata);
+                failures.add(ErrorCode.OVERLOADED);
+                started = System.nanoTime();
+                OverloadedException error = assertThrows(OverloadedException.class, () -> client.score(x(), patient));
+                assertEquals("5000", error.attributes().get("retry_after_ms"));
+                assertTrue(Duration.ofNanos(System.nanoTime() - started).toMillis() < 4000);
+                assertEquals(1, seen.size());
+            }
         }
     }
 
