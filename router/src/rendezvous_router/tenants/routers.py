@@ -17,6 +17,7 @@ from rendezvous_router.app import Router
 from rendezvous_router.limits import FairShare, Gate
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.telemetry.tracing import Tracing
+from rendezvous_router.tenants.consumers import GrantedConsumers
 from rendezvous_router.tenants.keys import KeyRing, derive_key
 from rendezvous_router.tenants.register import DEFAULT_TENANT, Register, RegisterFile, Tenant
 
@@ -44,6 +45,7 @@ class TenantRouters:
         self._register = Register()
         self._seen: tuple[int, int, int] | None = None
         self._routers: dict[str, Router] = {}
+        self._consumers: dict[str, tuple[GrantedConsumers, asyncio.Task[None]]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
@@ -95,7 +97,8 @@ class TenantRouters:
     async def drain(self) -> None:
         """Refuses new requests, answers the accepted ones, and disconnects."""
         self.refuse_new()
-        await end_tasks(self._following, *self._starting.values())
+        consumers = [task for _, task in self._consumers.values()]
+        await end_tasks(self._following, *self._starting.values(), *consumers)
         await asyncio.gather(*(router.drain() for router in self._routers.values()), *self._leaving)
 
     @property
@@ -130,10 +133,12 @@ class TenantRouters:
         for name, tenant in register.tenants.items():
             if name in self._routers:
                 self._routers[name].set_tenant_limits(tenant.limits)
+                self._consumers[name][0].want(tenant)
             elif name not in self._starting:
                 self._starting[name] = asyncio.create_task(self._start(tenant), name=f"tenant {name}")
+                self._starting[name].add_done_callback(_tell_failure)
         for name in self._routers.keys() - register.tenants.keys():
-            task = asyncio.create_task(self._routers.pop(name).drain(), name=f"leave {name}")
+            task = asyncio.create_task(self._leave(name), name=f"leave {name}")
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
             _log.info("tenant removed", extra={"tenant": name})
@@ -146,8 +151,23 @@ class TenantRouters:
         gate = Gate(tenant.name, tenant.limits, self._share, workers=self._options.workers)
         router = await Router.start(self._options, self.router_id, self._tracing, gate, key)
         self._starting.pop(tenant.name, None)
-        router.set_tenant_limits(self._register.tenants.get(tenant.name, tenant).limits)
+        tenant = self._register.tenants.get(tenant.name, tenant)
+        router.set_tenant_limits(tenant.limits)
+        consumers = GrantedConsumers(router.postbox.client, router.desks)
+        consumers.want(tenant)
+        self._consumers[tenant.name] = (consumers, asyncio.create_task(consumers.run(), name="consumers"))
         router.serve_at(self._address, rest=self._rest)
         router.is_draining = self._is_draining
         self._routers[tenant.name] = router
         _log.info("tenant served", extra={"tenant": tenant.name})
+
+    async def _leave(self, name: str) -> None:
+        router, (_, consumers) = self._routers.pop(name), self._consumers.pop(name)
+        await end_tasks(consumers)
+        await router.drain()
+
+
+def _tell_failure(starting: asyncio.Task[None]) -> None:
+    error = None if starting.cancelled() else starting.exception()
+    if error is not None:
+        _log.error("%s cannot be served: %s", starting.get_name(), error)
