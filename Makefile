@@ -14,8 +14,9 @@ CONFORMANCE := $(BIN)/rendezvous conformance probe/model --json --run
 # The languages beside Python, see toolchains/: all for the tests, two for the demo.
 LANGUAGES ?= java r go node cpp rust
 DEMO_LANGUAGES ?= java r
-# What only the tests need: Jaeger and a collector, built with Go; Prometheus and a Docker engine, from Debian.
-TEST_TOOLS ?= jaeger prometheus containers
+# What only the tests need: Jaeger and a collector, built with Go; Prometheus and a Docker engine, from Debian; a public
+# client of the Open Inference Protocol in an environment of its own.
+TEST_TOOLS ?= jaeger prometheus containers tritonclient
 # Model processes share the cores with everything else here; one BLAS or OpenMP thread each.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1

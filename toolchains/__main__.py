@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from toolchains.building import STAMPS, BuildError, build, is_built
+from toolchains.clients import CLIENTS
 from toolchains.containers import CONTAINERS
 from toolchains.languages import LANGUAGES, ROOT, Language
 from toolchains.observability import OBSERVERS
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m toolchains", description="Prepares the languages beside Python.")
     parser.add_argument("verb", choices=["prepare", "test"])
-    known = {**LANGUAGES, **OBSERVERS, CONTAINERS.name: CONTAINERS}
+    known = {**LANGUAGES, **OBSERVERS, **CLIENTS, CONTAINERS.name: CONTAINERS}
     parser.add_argument("languages", nargs="*", metavar="LANGUAGE", help=f"of {', '.join(known)}; none: all")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.languages if name not in known]:
