@@ -9,14 +9,16 @@ from typing import Any, Self
 
 import grpc
 from rendezvous_proto import v1
-from rendezvous_proto.errors import InternalError, UnimplementedError
+from rendezvous_proto.errors import InternalError, RendezvousError, UnimplementedError
 
 from rendezvous_sdk.answer import Answer
 from rendezvous_sdk.calls import Attempts, build_request, channel_options
+from rendezvous_sdk.chunks import Chunk, ChunkedTable, is_passing
 from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, ClientSpans, StreamSpans, trace_context
 from rendezvous_sdk.credentials import Credentials, host_of
 from rendezvous_sdk.grpc_errors import from_rpc
 from rendezvous_sdk.options import ClientOptions
+from rendezvous_sdk.progress import progress_of
 
 __all__ = ["AsyncClient"]
 
@@ -158,6 +160,53 @@ class AsyncClient:
             call.cancel()
             spans.close()
         sending.check_complete()
+
+    async def score_table(
+        self,
+        table: Any,
+        *,
+        chunk_rows: int = 1000,
+        progress: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline
+        context: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Scores a large table, as `Client.score_table` does."""
+        chunked = ChunkedTable(table, chunk_rows)
+        fields = {
+            "endpoint": self.endpoint,
+            "inputs": await self._inputs(Attempts(self._options, None)),
+            "context": context,
+        }
+        with progress_of(chunked.rows, progress) as advance:
+            while untried := chunked.untried():
+                try:
+                    async for answer in self.stream(
+                        (chunked.request(each, **fields) for each in untried), timeout=timeout
+                    ):
+                        advance(chunked.take(answer))
+                except RendezvousError as error:
+                    if not is_passing(error):
+                        raise
+                    if len(chunked.untried()) == len(untried):
+                        break  # not one by one stream: now each by itself, with pauses
+            for chunk in chunked.due():
+                await self._score_chunk(chunk, chunked.request(chunk, **fields))
+                advance(chunk.rows)
+        return chunked.result(await self._signature())
+
+    async def _score_chunk(self, chunk: Chunk, request: v1.ScoreRequest) -> None:
+        with self._spans.call(request, ("", "")) as span:
+            try:
+                chunk.answer = Answer(await self._call(self._stub.Score, request, Attempts(self._options, None), span))
+            except RendezvousError as error:
+                chunk.error = error
+            else:
+                chunk.error = None
+                span.answer(chunk.answer.reply)
+
+    async def _signature(self) -> v1.Signature:
+        await self._inputs(Attempts(self._options, None))
+        return self._info.signature if self._info is not None else v1.Signature()
 
     async def _inputs(self, attempts: Attempts) -> list[v1.ColumnSpec]:
         if self._info is None:

@@ -51,7 +51,7 @@ def build_request(
     """Encodes a table as a request, its columns with the types of the endpoint's signature.
 
     Args:
-        table: whatever `encode_frame` takes, or a `v1.Frame`.
+        table: whatever `encode_frame` takes, or a `v1.Frame`; a `v1.ScoreRequest` is returned as it is.
         endpoint: endpoint asked.
         inputs: the endpoint's input columns; empty when it declares none.
         request_id: None makes one.
@@ -64,6 +64,8 @@ def build_request(
         InvalidRequestError: the id is malformed.
         InvalidFrameError: the table cannot be encoded, or not with the declared types.
     """
+    if isinstance(table, v1.ScoreRequest):
+        return table
     if request_id is not None:
         check_name("request id", request_id)
     if isinstance(table, v1.Frame):

@@ -10,14 +10,16 @@ from typing import Any, Self
 
 import grpc
 from rendezvous_proto import v1
-from rendezvous_proto.errors import InternalError, UnimplementedError
+from rendezvous_proto.errors import InternalError, RendezvousError, UnimplementedError
 
 from rendezvous_sdk.answer import Answer
 from rendezvous_sdk.calls import Attempts, build_request, channel_options
+from rendezvous_sdk.chunks import Chunk, ChunkedTable, is_passing
 from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, ClientSpans, StreamSpans, trace_context
 from rendezvous_sdk.credentials import Credentials, host_of
 from rendezvous_sdk.grpc_errors import from_rpc
 from rendezvous_sdk.options import ClientOptions
+from rendezvous_sdk.progress import progress_of
 
 __all__ = ["Client"]
 
@@ -204,6 +206,70 @@ class Client:
             call.cancel()
             spans.close()
         sending.check_complete()
+
+    def score_table(
+        self,
+        table: Any,
+        *,
+        chunk_rows: int = 1000,
+        progress: bool = True,
+        timeout: float | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Scores a large table: cut into requests that are streamed, many under way at one time.
+
+        What fails in passing (OVERLOADED, UNAVAILABLE) is sent again with the same request id; the server is given
+        the time that it asks for.
+
+        Args:
+            table: pandas DataFrame or pyarrow Table.
+            chunk_rows: rows of one request; the endpoint has a limit, 10,000 unless it says otherwise.
+            progress: whether to show a bar, on a terminal or in a notebook (extra `progress`).
+            timeout: seconds for each of the streams that it takes; None: no limit.
+            context: of each request.
+
+        Returns:
+            The output columns, a row for each row, in their order; of the same kind, a DataFrame with the same index.
+
+        Raises:
+            RowsFailedError: some rows have no answer; names their ranges, and has the answers of the others.
+            InvalidRequestError: *table* is something else.
+            RendezvousError: nothing can be scored: the key, the endpoint, the columns.
+        """
+        chunked = ChunkedTable(table, chunk_rows)
+        fields = {
+            "endpoint": self.endpoint,
+            "inputs": self._inputs(Attempts(self._options, None)),
+            "context": context,
+        }
+        with progress_of(chunked.rows, progress) as advance:
+            while untried := chunked.untried():
+                try:
+                    for answer in self.stream((chunked.request(each, **fields) for each in untried), timeout=timeout):
+                        advance(chunked.take(answer))
+                except RendezvousError as error:
+                    if not is_passing(error):
+                        raise
+                    if len(chunked.untried()) == len(untried):
+                        break  # not one by one stream: now each by itself, with pauses
+            for chunk in chunked.due():
+                self._score_chunk(chunk, chunked.request(chunk, **fields))
+                advance(chunk.rows)
+        return chunked.result(self._signature())
+
+    def _score_chunk(self, chunk: Chunk, request: v1.ScoreRequest) -> None:
+        with self._spans.call(request, ("", "")) as span:
+            try:
+                chunk.answer = Answer(self._call(self._stub.Score, request, Attempts(self._options, None), span))
+            except RendezvousError as error:
+                chunk.error = error
+            else:
+                chunk.error = None
+                span.answer(chunk.answer.reply)
+
+    def _signature(self) -> v1.Signature:
+        self._inputs(Attempts(self._options, None))
+        return self._info.signature if self._info is not None else v1.Signature()
 
     def _inputs(self, attempts: Attempts) -> list[v1.ColumnSpec]:
         if self._info is None:

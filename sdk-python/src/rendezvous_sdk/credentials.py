@@ -13,6 +13,7 @@ Read from arguments and environment, arguments first:
 
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from rendezvous_proto.keys import Key, inbox_prefix, parse_key
 
 __all__ = ["Credentials", "is_loopback"]
 
+_SCHEME = re.compile(r"\A(?:dns|ipv4|ipv6|passthrough):(?://[^/]*/)?")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -177,7 +179,8 @@ def host_of(address: str) -> str:
     """Returns the host of `host:port`, `[host]:port`, or of gRPC's longer forms; a path on this machine is loopback."""
     if address.startswith("unix"):
         return "localhost"
-    return address.rpartition("/")[2].rpartition(":")[0].strip("[]") or address
+    plain = _SCHEME.sub("", address)
+    return plain.rpartition(":")[0].strip("[]") or plain
 
 
 def _key(given: str | Path | None, variables: Mapping[str, str]) -> Key | None:
