@@ -152,7 +152,6 @@ class Router:
         message: ScoreRequest,
         *,
         size_bytes: int,
-        content: int | None = None,  # noqa: ARG002 # doors made it until the router did
         remaining_s: float | None,
         traceparent: str = "",
         tracestate: str = "",
@@ -163,7 +162,6 @@ class Router:
         Args:
             message: the request.
             size_bytes: its size on the wire.
-            content: not looked at: what a retry has in common with the request is `content_of` it.
             remaining_s: seconds to the client's deadline; None: it has none.
             traceparent: W3C trace context of the client, or empty.
             tracestate: the same, vendors' part.
