@@ -22,6 +22,10 @@ class RunningState:
     """Address of the REST front door, a URL."""
     archive: str
     """Folder of the archive."""
+    tenant: str = "default"
+    """Tenant whose the project is."""
+    certs: str = ""
+    """Folder of its certificates; empty: no TLS."""
     pid: int
     """Process of `rendezvous up`."""
 

@@ -89,6 +89,16 @@ class Project(Struct, frozen=True):
     models: Annotated[dict[str, ModelRun], Meta(description="Models to run, by name.")] = {}
     ports: Annotated[Ports, Meta(description="Ports.")] = Ports()
     router: Annotated[RouterRun, Meta(description="The router.")] = RouterRun()
+    host: Annotated[
+        str, Meta(description="Address of the front doors; any but loopback needs keys and `certs`, or --insecure.")
+    ] = "127.0.0.1"
+    certs: Annotated[
+        str | None,
+        Meta(description="Folder of certificates (`rendezvous certs`), from the file's folder; none: no TLS."),
+    ] = None
+    tenant: Annotated[
+        str, Meta(description="Tenant whose endpoints, models and archive these are, where there are tenants.")
+    ] = "default"
     durability: Annotated[
         Literal["flushed", "relaxed"],
         Meta(description="flushed: on disk before acknowledged; relaxed: faster, a power cut loses what is young."),

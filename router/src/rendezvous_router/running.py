@@ -14,14 +14,18 @@ from typing import IO
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from rendezvous.spec import EndpointSpec
+from rendezvous_proto.errors import RendezvousError
 from rendezvous_sdk.nats_connection import connect
+from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router._state import RunningState, remove_state, write_state
 from rendezvous_router.fleet import Status, read_replicas, read_routers
 from rendezvous_router.nats_server import NatsServer, find_free_port
+from rendezvous_router.passes import Passes
 from rendezvous_router.project import STATE_FOLDER, Project, find_command
 from rendezvous_router.spec_store import SpecStore
 from rendezvous_router.supervisor import Child, ChildEvent, Supervisor
+from rendezvous_router.tenants.tenancy import LOOK_S, Tenancy
 
 NATS_PORT = 4222
 """Port of nats-server where the project names none and it is free."""
@@ -64,8 +68,12 @@ class RunningProject:
         folder: folder of the project file.
         specs: its endpoint specifications.
         nats_url: a nats-server to use; None starts one.
+        insecure: whether others than this machine may be served without keys and TLS.
         on_event: called with each event of a child process.
         on_step: called with a line for people before each step.
+
+    Raises:
+        InvalidRequestError, TlsError: see `Passes`.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class RunningProject:
         specs: Sequence[EndpointSpec],
         *,
         nats_url: str | None = None,
+        insecure: bool = False,
         on_event: Callable[[ChildEvent], None],
         on_step: Callable[[str], None],
     ) -> None:
@@ -87,6 +96,9 @@ class RunningProject:
         self.archive = (folder / project.archive).absolute()
         self.models: list[ModelReadiness] = []
         self._state_folder = (folder / STATE_FOLDER).absolute()
+        self._passes = Passes(project, folder, insecure=insecure)
+        self._nats: NatsServer | None = None
+        self._following: asyncio.Task[None] | None = None
         self._say = on_step
         self._supervisor = Supervisor(logs=self._state_folder / "logs", on_event=on_event)
         self._commands = {name: find_command(model.arguments) for name, model in project.models.items()}
@@ -112,15 +124,20 @@ class RunningProject:
         try:
             await self._put_specs(client)
             await self._start_router(client)
-            await self._start_decoy()
+            for tenant in self._tenants:
+                await self._start_decoy(tenant)
             await self._start_models(client)
         finally:
             await client.close()
+        if self._passes.tenancy is not None:
+            self._following = asyncio.create_task(self._follow(self._passes.tenancy), name="register")
         state = RunningState(
             nats=self.nats_url,
             grpc=self.grpc_address,
             rest=self.rest_address,
             archive=str(self.archive),
+            tenant=self.project.tenant,
+            certs="" if self.project.certs is None else str((self.folder / self.project.certs).absolute()),
             pid=os.getpid(),
         )
         write_state(self.folder, state)
@@ -128,6 +145,7 @@ class RunningProject:
     async def stop(self) -> None:
         """Stops everything: the router first, so that accepted requests are answered, nats-server last."""
         remove_state(self.folder)
+        await end_tasks(self._following)
         await self._supervisor.stop(first=("router",))
         if self._lock is not None:
             self._lock.close()
@@ -147,7 +165,7 @@ class RunningProject:
     async def _start_nats(self) -> None:
         store = self._state_folder / "nats"
         relaxed = self.project.durability == "relaxed"
-        server = NatsServer(store=store, port=_choose_nats_port(self.project), relaxed=relaxed)
+        server = self._nats = self._passes.nats_server(store, _choose_nats_port(self.project), relaxed=relaxed)
         command = server.prepare()
         fsync_ms = await asyncio.to_thread(measure_fsync_ms, store)
         how = "every two minutes" if relaxed else "before each acknowledgement"
@@ -158,8 +176,9 @@ class RunningProject:
 
     async def _connect(self) -> Client:
         try:
-            return await connect(self.nats_url, name="rendezvous-up", timeout_s=10)
-        except (ConnectionError, NatsError) as error:
+            shown = self._passes.credentials()
+            return await connect(self.nats_url, name="rendezvous-up", timeout_s=10, credentials=shown)
+        except (ConnectionError, NatsError, RendezvousError) as error:
             raise StartError(str(error)) from error
 
     async def _put_specs(self, client: Client) -> None:
@@ -183,7 +202,10 @@ class RunningProject:
             options += ["--metrics-port", str(self.project.ports.metrics)]
         workers = ["--workers", str(self.project.router.workers)]
         self._say("router")
-        await self._supervisor.start(Child(name="router", command=[*command, *options, *workers]))
+        options += self._passes.router_options()
+        environment = self._passes.environment("router")
+        child = Child(name="router", command=[*command, *options, *workers], environment=environment)
+        await self._supervisor.start(child)
         await self._wait(lambda: self._find_router(client), "router", "take up the endpoints")
 
     async def _find_router(self, client: Client) -> bool:
@@ -194,18 +216,38 @@ class RunningProject:
                 return True
         return False
 
-    async def _start_decoy(self) -> None:
-        self._say(f"decoy, archive {self.archive}")
+    async def _start_decoy(self, tenant: str | None) -> None:
+        archive = self.archive if tenant is None else self.archive / tenant
+        self._say(f"decoy, archive {archive}")
         command = find_command(["python", "-m", "rendezvous_router.decoy"])
-        options = ["--nats", self.nats_url, "--archive", str(self.archive)]
+        options = ["--nats", self.nats_url, "--archive", str(archive)]
         # It would take the router's port where the environment names one.
-        child = Child(name="decoy", command=[*command, *options], environment={"RENDEZVOUS_GRPC_PORT": ""})
+        environment = {**self._passes.environment("decoy", tenant), "RENDEZVOUS_GRPC_PORT": ""}
+        child = Child(name=_decoy_name(tenant), command=[*command, *options], environment=environment)
         await self._supervisor.start(child)
+
+    @property
+    def _tenants(self) -> list[str] | list[None]:
+        return [None] if self._passes.tenancy is None else self._passes.tenancy.names
+
+    async def _follow(self, tenancy: Tenancy) -> None:
+        """Makes nats-server take up what changes in the register, and gives new tenants a decoy."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                if self._nats is not None:
+                    tenancy.follow(self._nats, self._supervisor.pid_of("nats"))
+                for tenant in tenancy.names:
+                    if _decoy_name(tenant) not in self._supervisor.names:
+                        await self._start_decoy(tenant)
+            except (RendezvousError, OSError) as error:
+                self._say(f"the register stays as it was: {error}")
 
     async def _start_models(self, client: Client) -> None:
         for name, command in self._commands.items():
             model = self.project.models[name]
-            environment = {"PYTHONUNBUFFERED": "1", **model.env, "RENDEZVOUS_NATS": self.nats_url}
+            shown = self._passes.environment("models")
+            environment = {"PYTHONUNBUFFERED": "1", **shown, **model.env, "RENDEZVOUS_NATS": self.nats_url}
             for process in _process_names(name, model.replicas):
                 child = Child(name=process, command=command, environment=environment, folder=self.folder)
                 await self._supervisor.start(child)
@@ -258,6 +300,10 @@ def measure_fsync_ms(folder: Path) -> float:
             times.append(time.perf_counter() - started)
     path.unlink()
     return statistics.median(times) * 1000
+
+
+def _decoy_name(tenant: str | None) -> str:
+    return "decoy" if tenant is None else f"decoy-{tenant}"
 
 
 def _process_names(name: str, replicas: int) -> list[str]:

@@ -10,12 +10,10 @@ from rendezvous_proto.errors import RendezvousError
 
 from rendezvous_router._state import find_state_folder
 from rendezvous_router.cli._shared import fail
+from rendezvous_router.passes import TENANTS_FOLDER
 from rendezvous_router.tenants.register import RegisterFile
 
 P = ParamSpec("P")
-
-TENANTS_FOLDER = "tenants"
-"""Folder of the register in a project's state folder."""
 
 TenantsOption = Annotated[
     Path | None,

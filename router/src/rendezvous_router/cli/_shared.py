@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from nats.errors import Error as NatsError
 from rendezvous_proto.errors import RendezvousError
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.nats_connection import Connection, connect
 from rich.console import Console
 from rich.markup import escape
@@ -20,13 +22,16 @@ from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 from rendezvous_router._archive_files import ArchiveError
-from rendezvous_router._state import find_state
+from rendezvous_router._state import find_state, find_state_folder
 from rendezvous_router.nats_server import NatsServerError
+from rendezvous_router.passes import TENANTS_FOLDER
 from rendezvous_router.project import ProjectError
 from rendezvous_router.running import StartError
 from rendezvous_router.spec_store import LostUpdateError
 from rendezvous_router.supervisor import SupervisorError
 from rendezvous_router.tables import TableError
+from rendezvous_router.tenants.tenancy import Tenancy
+from rendezvous_router.tls import TlsError
 
 DEFAULT_NATS = "nats://127.0.0.1:4222"
 DEFAULT_GRPC = "127.0.0.1:8001"
@@ -42,6 +47,7 @@ _EXPECTED = (
     StartError,
     SupervisorError,
     TableError,
+    TlsError,
 )
 
 NatsOption = Annotated[
@@ -139,6 +145,26 @@ def archive_folder(option: Path | None) -> Path:
     return option or (Path(state.archive) if state else Path("archive"))
 
 
+def nats_credentials(option: str | None) -> Credentials:
+    """Returns what to show nats-server: what the environment says; else, in a running project, the operator's pass.
+
+    Raises:
+        InvalidRequestError: the environment's key is malformed.
+    """
+    shown = Credentials.read()
+    state = None if option else find_state(Path.cwd())
+    if state is None:
+        return shown
+    if state.certs and not shown.uses_tls:
+        certs = Path(state.certs)
+        shown = replace(shown, ca=certs / "ca.pem", cert=certs / "client.pem", cert_key=certs / "client-key.pem")
+    folder = find_state_folder(Path.cwd()) / TENANTS_FOLDER
+    tenant = os.environ.get("RENDEZVOUS_TENANT", state.tenant)
+    if shown.key is None and (tenancy := Tenancy.of(folder, state.tenant)) is not None:
+        shown = replace(shown, key=tenancy.key("router", tenant))
+    return shown
+
+
 @asynccontextmanager
 async def connected(option: str | None) -> AsyncIterator[Connection]:
     """A connection to nats-server for the length of a command.
@@ -146,7 +172,12 @@ async def connected(option: str | None) -> AsyncIterator[Connection]:
     Raises:
         ConnectionError: no server answers.
     """
-    client = await connect(nats_address(option), name=f"rendezvous-cli-{os.getpid()}", timeout_s=_CONNECT_TIMEOUT_S)
+    client = await connect(
+        nats_address(option),
+        name=f"rendezvous-cli-{os.getpid()}",
+        timeout_s=_CONNECT_TIMEOUT_S,
+        credentials=nats_credentials(option),
+    )
     try:
         yield client
     finally:

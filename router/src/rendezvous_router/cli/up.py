@@ -21,19 +21,25 @@ def up(
         typer.Option(envvar="RENDEZVOUS_NATS", help="Use this nats-server instead of starting one."),
     ] = None,
     project: Annotated[Path, typer.Option(help="Project file.")] = _FILE,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", envvar="RENDEZVOUS_INSECURE", help="Serve others than this machine without keys and TLS."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Runs a project on this machine: nats-server, router, decoy and models, until Ctrl-C.
 
     Processes that die are started again. Logs: .rendezvous/logs beside the project file.
     """
-    run(_up(nats, project, project.absolute().parent, as_json=json))
+    run(_up(nats, project, project.absolute().parent, insecure=insecure, as_json=json))
 
 
-async def _up(nats: str | None, path: Path, folder: Path, *, as_json: bool) -> None:
+async def _up(nats: str | None, path: Path, folder: Path, *, insecure: bool, as_json: bool) -> None:
     project = load_project(path)
     specs = [load_spec(folder / name) for name in project.endpoints]
-    running = RunningProject(project, folder, specs, nats_url=nats, on_event=_tell, on_step=note)
+    running = RunningProject(project, folder, specs, nats_url=nats, insecure=insecure, on_event=_tell, on_step=note)
     asked_to_stop = _listen_for_signals(running)
     starting = asyncio.create_task(running.start())
     stopping = asyncio.create_task(asked_to_stop.wait())
