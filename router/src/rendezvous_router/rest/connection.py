@@ -54,6 +54,8 @@ class Connection(HttpToolsProtocol):
         self._fault: HTTPStatus | None = None
         self._body_since = 0.0
         self._body_bytes = 0
+        self._has_offer = False
+        self._is_again = False
         self._timer: TimerHandle | None = None
         self._write_timer: TimerHandle | None = None
 
@@ -86,7 +88,8 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
         else:
             self._body_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self.transport.is_closing():
             return
         if self._is_head and self._head_bytes > HEAD_BYTES:
@@ -97,21 +100,27 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Counts the target."""
-        super().on_url(url)
-        self._count(len(url))
+        if not self._is_again:
+            super().on_url(url)
+            self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Counts a header."""
-        super().on_header(name, value)
-        self._count(len(name) + len(value) + 4)
+        if not self._is_again:
+            super().on_header(name, value)
+            self._count(len(name) + len(value) + 4)
 
     def on_message_begin(self) -> None:
         """Starts to count a head."""
-        super().on_message_begin()
-        self._counted = 0
+        if not self._is_again:
+            super().on_message_begin()
+            self._counted = 0
 
     def on_headers_complete(self) -> None:
         """Goes from the head to the body."""
+        if self._is_again:
+            return
+        self._has_offer = self.parser.should_upgrade()
         self._stop_timer()
         self._is_head = False
         self._body_bytes = 0
@@ -120,6 +129,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Waits for the next head."""
+        if self._has_offer:
+            return  # the parser stops at the head of a request that offers another protocol: the body is to come
         super().on_message_complete()
         self._stop_timer()
         self._is_head = True
@@ -153,6 +164,34 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _decline(self, rest: bytes) -> None:
+        """Goes on over HTTP/1.1 where a client offers another protocol, as Java's does with its first request.
+
+        The parser takes what follows the head for that protocol. A new one is told of the body by a head of its own.
+        """
+        framing = b"".join(
+            b"%s: %s\r\n" % (name, value)
+            for name, value in self.headers
+            if name in (b"content-length", b"transfer-encoding")
+        )
+        self._has_offer = False
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_again = True
+        try:
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        finally:
+            self._is_again = False
+        if rest:
+            self._feed(rest)
 
     def _count(self, size: int) -> None:
         self._counted += size

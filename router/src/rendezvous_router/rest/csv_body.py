@@ -56,6 +56,8 @@ def read_csv(body: bytes, inputs: list[v1.ColumnSpec]) -> tuple[dict[str, list[A
 
 
 def _split(body: bytes) -> pa.Table:
+    if body.count(b'"') % 2:
+        raise InvalidRequestError("body: a quote in the CSV is not closed")
     wrong: list[Any] = []
 
     def note(row: Any) -> str:
