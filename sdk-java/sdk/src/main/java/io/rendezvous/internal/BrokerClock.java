@@ -7,6 +7,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import java.util.function.LongSupplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -44,14 +45,24 @@ final class BrokerClock {
         offsetUs = Clocks.unixUs(told) - Math.floorDiv(middleNs, 1000L);
     }
 
-    /** Waits for the first reading, then reads again every 30 s, after a failure every second. */
-    void follow(CountDownLatch closing, ScheduledExecutorService upkeep) throws InterruptedException {
+    /**
+     * Waits for the first reading, then reads again every 30 s, after a failure every second.
+     *
+     * @param isLost whether the connection is closed for good: nothing is read any more
+     * @return false: it was lost before the first reading
+     */
+    boolean follow(CountDownLatch closing, ScheduledExecutorService upkeep, BooleanSupplier isLost)
+            throws InterruptedException {
         while (!tryRead()) {
+            if (isLost.getAsBoolean()) {
+                return false;
+            }
             if (closing.await(RETRY_MS, TimeUnit.MILLISECONDS)) {
                 throw new InterruptedException("closed while waiting for the broker's time");
             }
         }
-        later(upkeep, REFRESH_MS);
+        later(upkeep, REFRESH_MS, isLost);
+        return true;
     }
 
     /** Reads out of turn: after a reconnection it may be another server's time. */
@@ -63,9 +74,14 @@ final class BrokerClock {
         }
     }
 
-    private void later(ScheduledExecutorService upkeep, long pauseMs) {
+    private void later(ScheduledExecutorService upkeep, long pauseMs, BooleanSupplier isLost) {
+        Runnable reading = () -> {
+            if (!isLost.getAsBoolean()) {
+                later(upkeep, tryRead() ? REFRESH_MS : RETRY_MS, isLost);
+            }
+        };
         try {
-            upkeep.schedule(() -> later(upkeep, tryRead() ? REFRESH_MS : RETRY_MS), pauseMs, TimeUnit.MILLISECONDS);
+            upkeep.schedule(reading, pauseMs, TimeUnit.MILLISECONDS);
         } catch (RejectedExecutionException error) {
             LOG.debug("broker's clock not read: this replica has stopped");
         }

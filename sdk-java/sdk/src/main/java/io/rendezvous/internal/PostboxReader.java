@@ -76,7 +76,9 @@ final class PostboxReader {
         if (!consumer.waitUntilEnsured(closing, meanwhile)) {
             return false;
         }
-        clock.follow(closing, upkeep);
+        if (!clock.follow(closing, upkeep, () -> connection.getStatus() == Connection.Status.CLOSED)) {
+            return false;
+        }
         pull.start();
         return true;
     }

@@ -1,6 +1,7 @@
 package io.rendezvous.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -60,7 +61,7 @@ class BrokerClockTest {
                 },
                 monotonicNs::get);
         long started = System.nanoTime();
-        clock.follow(new CountDownLatch(1), upkeep);
+        assertTrue(clock.follow(new CountDownLatch(1), upkeep, () -> false));
         assertTrue(System.nanoTime() - started >= 900_000_000L);
         assertEquals(2, readings.get());
         assertEquals(TOLD_US, clock.unixUs());
@@ -90,6 +91,17 @@ class BrokerClockTest {
                     throw new IOException("timed out");
                 },
                 monotonicNs::get);
-        assertThrows(InterruptedException.class, () -> clock.follow(new CountDownLatch(0), upkeep));
+        assertThrows(InterruptedException.class, () -> clock.follow(new CountDownLatch(0), upkeep, () -> false));
+    }
+
+    /** Where the connection is closed for good nothing is waited for. */
+    @Test
+    void endsWithItsConnection() throws Exception {
+        BrokerClock clock = new BrokerClock(
+                () -> {
+                    throw new IllegalStateException("closed");
+                },
+                monotonicNs::get);
+        assertFalse(clock.follow(new CountDownLatch(1), upkeep, () -> true));
     }
 }
