@@ -1,9 +1,10 @@
 #' What is known of an answer beyond its rows
 #'
-#' @param x What [rdv_score()], [rdv_stream()] or an [rdv_postbox()] gave.
+#' @param x What [rdv_score()], [rdv_stream()], [rdv_score_table()] or an [rdv_postbox()] gave.
 #' @return A list: `request_id`, `model` (empty where the policy's `otherwise` answered), `version`, `timing`,
 #'   `decision` (list or NULL: how a router chose the answer), `scores` (with `explain`: every model's score by name, each
-#'   a list of `version`, `outputs`, `error`), `traceparent`. NULL for anything else.
+#'   a list of `version`, `outputs`, `error`), `traceparent`, `trace_id` (of the trace that it belongs to; empty: of none).
+#'   Of what [rdv_score_table()] gave: a list with `chunks`. NULL for anything else.
 #' @examples
 #' box <- rdv_postbox(function(df) data.frame(twice = df$x * 2))
 #' rdv_answer(box$score(data.frame(x = 1)))$model

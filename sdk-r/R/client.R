@@ -3,8 +3,9 @@
 #' Router and model offer the same service: only the address differs. Make a client once and keep it; it connects when
 #' it is first used and reconnects by itself. It must not be used in a fork of its process.
 #'
-#' Calls are tried again, with the same request id, after UNAVAILABLE and OVERLOADED while there is time. They can be
-#' interrupted with Ctrl-C.
+#' Calls are tried again, with the same request id, after UNAVAILABLE and OVERLOADED while there is time, and not before a
+#' server wants it (`retry-after-ms`). They can be interrupted with Ctrl-C. For a table of very many rows there is
+#' [rdv_score_table()].
 #'
 #' @param address `"host:port"`, without a scheme.
 #' @param endpoint Endpoint asked. Default: none, where only one is served.
@@ -12,6 +13,14 @@
 #'   a day.
 #' @param max_message_bytes Largest gRPC message.
 #' @param int64 As what INT64 and UINT64 come, see [rdv_encode()].
+#' @param key The key (`rendezvous key add` makes it). Default: `RENDEZVOUS_KEY`, or the file that `RENDEZVOUS_KEY_FILE`
+#'   names; else none. The client does not print it.
+#' @param ca PEM file of the authority that the server's certificate is checked against. Default: `RENDEZVOUS_CA`, else
+#'   the system's authorities.
+#' @param cert,cert_key PEM files: the caller's own certificate chain and its private key, for mutual TLS. Default:
+#'   `RENDEZVOUS_CERT` and `RENDEZVOUS_CERT_KEY`.
+#' @param tls Whether to use TLS; `FALSE`: never. Default: `RENDEZVOUS_TLS`; and where `ca` or `cert` is given.
+#' @param insecure Whether the key may be sent to another machine without TLS. Default: `RENDEZVOUS_INSECURE`.
 #' @param client What `rdv_client()` gave.
 #' @param df A data.frame or named list of columns, see [rdv_encode()]. Columns are sent with the types that the endpoint
 #'   declares, where nothing is lost.
@@ -20,6 +29,8 @@
 #' @param explain Whether the decision's particulars and every model's score are wanted too, see [rdv_answer()].
 #' @param force_model Model whose score is wanted, whatever the policy says.
 #' @param force_trace Whether the request is to be traced, whatever the sampling says.
+#' @param traceparent W3C trace context that the request belongs to. Default: none; the answer's
+#'   `rdv_answer(answer)$trace_id` tells of which trace it became.
 #' @param tables List of tables, each a request.
 #' @param refresh Whether to ask again: the answer to `rdv_describe` is remembered.
 #' @return `rdv_client`: an object of class `rdv_client`. `rdv_score`: a data.frame, one row for each row sent;
@@ -28,13 +39,16 @@
 #'   `runtime`, `inputs`, `outputs` (each column a list), `task`, `labels`, `source_control`, `training`, `packages`,
 #'   `description`, `sdk`.
 #' @section Errors:
-#' `rendezvous_invalid_request`: a malformed address, timeout, name or context; a client that was saved and read back.\cr
+#' `rendezvous_invalid_request`: a malformed address, timeout, name, context, key or certificate; a key that would leave
+#' this machine without TLS; a client that was saved and read back.\cr
+#' `rendezvous_unauthenticated`, `rendezvous_permission_denied`: no key, a wrong one, one that is not good for this.\cr
 #' `rendezvous_invalid_frame`: the table cannot be encoded.\cr
 #' `rendezvous_no_answer`: no answer by the deadline.\cr
 #' `rendezvous_error`: the leaf condition of whatever else went wrong; see [rdv_error_codes()].
 #' @examples
 #' \dontrun{
 #' client <- rdv_client("127.0.0.1:8001", endpoint = "credit")
+#' remote <- rdv_client("scores.example.org:8001", endpoint = "credit", ca = "ca.pem") # the key: RENDEZVOUS_KEY
 #' answer <- rdv_score(client, data.frame(duration_months = c(12L, 48L)), timeout = 0.5)
 #' answer$default_probability
 #' rdv_answer(answer)$model
@@ -42,46 +56,50 @@
 #' }
 #' @export
 rdv_client <- function(address, endpoint = NULL, timeout = 10, max_message_bytes = 4 * 1024^2,
-                       int64 = c("numeric", "integer64")) {
+                       int64 = c("numeric", "integer64"), key = NULL, ca = NULL, cert = NULL, cert_key = NULL,
+                       tls = NULL, insecure = NULL) {
   check_address(address)
   if (!is.null(endpoint)) check_one_text(endpoint, "endpoint")
   check_timeout(timeout)
   limit <- check_range("max message bytes", whole_number(max_message_bytes, "max message bytes"), 1024, 512 * 1024^2)
   check_not_forked()
+  security <- security_of(key, ca, cert, cert_key, tls)
+  check_key_is_safe(security, host_of(address), insecure)
   client <- new.env(parent = emptyenv())
   client$address <- address
   client$endpoint <- if (is.null(endpoint)) "" else endpoint
   client$timeout <- timeout
   client$int64_as_numeric <- match.arg(int64) == "numeric"
-  client$pointer <- unwrap(client_make(address, as.integer(limit)))
+  client$pointer <- unwrap(client_make(address, as.integer(limit), security))
   structure(client, class = "rdv_client")
 }
 
 #' @rdname rdv_client
 #' @export
 rdv_score <- function(client, df, timeout = NULL, request_id = NULL, context = NULL, explain = FALSE,
-                      force_model = NULL, force_trace = FALSE) {
+                      force_model = NULL, force_trace = FALSE, traceparent = NULL) {
   deadline <- deadline_of(client, timeout)
   request <- request_for(client, df, described_inputs(client, deadline), request_id, context, explain, force_model,
-                         force_trace)
+                         force_trace, traceparent)
   answer_of(attempt(deadline, function(left_ms) client_score(client$pointer, request, left_ms, client$int64_as_numeric)))
 }
 
 #' @rdname rdv_client
 #' @export
-rdv_stream <- function(client, tables, timeout = NULL, context = NULL) {
+rdv_stream <- function(client, tables, timeout = NULL, context = NULL, traceparent = NULL) {
   check_client(client)
   if (is.data.frame(tables) || !is.list(tables)) refuse("`tables` must be a list of tables")
   context <- check_context(context)
+  check_traceparent(traceparent)
   limit_ms <- if (is.null(timeout)) 0 else check_timeout(timeout) * 1000
   inputs <- described_inputs(client, deadline_of(client, NULL))
   requests <- lapply(tables, function(df) {
-    tryCatch(request_for(client, df, inputs, NULL, context, FALSE, NULL), rendezvous_error = identity)
+    tryCatch(request_for(client, df, inputs, NULL, context, FALSE, NULL, FALSE, traceparent), rendezvous_error = identity)
   })
   is_sent <- !vapply(requests, inherits, NA, what = "rendezvous_error")
   answers <- requests
   if (any(is_sent)) {
-    given <- unwrap(client_stream(client$pointer, unname(requests[is_sent]), limit_ms, client$int64_as_numeric))
+    given <- unwrap(client_stream(client$pointer, unname(requests[is_sent]), limit_ms, client$int64_as_numeric, FALSE))
     answers[is_sent] <- lapply(given, answer_of)
   }
   stats::setNames(answers, names(tables))
@@ -180,13 +198,25 @@ attempt <- function(deadline, call) {
     result <- call(max(least_attempt_ms, (deadline - now_s()) * 1000))
     if (!inherits(result, "rdv_fault")) return(result)
     error <- condition_of(result)
-    spread <- pause * (0.5 + as.numeric(Sys.time()) %% 1)
-    is_final <- !error$retryable || error$code == "NO_ANSWER"
-    if (is_final || now_s() + spread >= deadline) stop(error)
-    Sys.sleep(spread)
+    wait <- pause_before_retry(error, pause)
+    if (!is_worth_retrying(error) || now_s() + wait >= deadline) stop(error)
+    Sys.sleep(wait)
     pause <- min(pause * 2, last_pause_s)
   }
 }
+
+# NO_ANSWER means that the time for an answer is over.
+is_worth_retrying <- function(error) error$retryable && error$code != "NO_ANSWER"
+
+# Half to one and a half of the pause, by chance, so that clients that failed together do not come back together; and as
+# long as the server asks for.
+pause_before_retry <- function(error, pause) {
+  hint_ms <- suppressWarnings(as.numeric(error$attributes["retry_after_ms"]))
+  max(if (is.na(hint_ms)) 0 else hint_ms / 1000, pause * (0.5 + random_share()))
+}
+
+# 0 to 1, without R's random numbers: those are the caller's.
+random_share <- function() strtoi(substr(make_id(), 30, 36), 16L) / 16^7
 
 described_inputs <- function(client, deadline) {
   if (is.null(client$info)) {
@@ -205,7 +235,8 @@ declared_types <- function(inputs, df) {
   if (is.null(df)) types else types[names(types) %in% names(df)]
 }
 
-request_for <- function(client, df, inputs, request_id, context, explain, force_model, force_trace = FALSE) {
+request_for <- function(client, df, inputs, request_id, context, explain, force_model, force_trace = FALSE,
+                        traceparent = NULL) {
   if (!is.null(request_id)) unwrap(name_check("request id", check_one_text(request_id, "request_id")))
   if (!is.null(force_model)) check_one_text(force_model, "force_model")
   list(
@@ -216,7 +247,15 @@ request_for <- function(client, df, inputs, request_id, context, explain, force_
     explain = isTRUE(explain),
     force_model = force_model %||% "",
     force_trace = isTRUE(force_trace),
-    traceparent = ""
+    traceparent = check_traceparent(traceparent)
+  )
+}
+
+check_traceparent <- function(traceparent) {
+  if (is.null(traceparent)) return("")
+  if (is_valid_traceparent(check_one_text(traceparent, "traceparent"))) return(traceparent)
+  refuse(
+    "traceparent is ", shown(traceparent), ": it must be as W3C has it, 00-<32 hex>-<16 hex>-<2 hex>, not all 0"
   )
 }
 
@@ -226,6 +265,7 @@ request_for <- function(client, df, inputs, request_id, context, explain, force_
 answer_of <- function(answer) {
   if (inherits(answer$outputs, "rdv_fault")) return(condition_of(answer$outputs))
   facts <- answer$facts
+  facts$trace_id <- if (is_valid_traceparent(facts$traceparent)) substr(facts$traceparent, 4, 35) else ""
   facts$scores <- lapply(facts$scores, with_condition)
   if (!is.null(facts$decision)) facts$decision$arrivals <- lapply(facts$decision$arrivals, with_condition)
   as_answer(answer$outputs, facts)

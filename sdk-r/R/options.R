@@ -42,19 +42,24 @@ new_replica_name <- function() {
 
 # All options of serving, checked; see rdv_serve().
 serve_options <- function(model, endpoint, name, version, nats, grpc_host, grpc_port, postbox, grpc, ack_wait,
-                          scoring_limit, credit, max_joined_rows, max_message_bytes, queue_capacity) {
+                          scoring_limit, credit, max_joined_rows, max_message_bytes, queue_capacity, key = NULL,
+                          ca = NULL, cert = NULL, cert_key = NULL, tls = NULL, insecure = NULL) {
   endpoint <- from_environment(endpoint, "RENDEZVOUS_ENDPOINT")
   if (is.null(endpoint)) refuse("no endpoint: give rdv_serve(endpoint = ), or set RENDEZVOUS_ENDPOINT")
   port <- whole_number(from_environment(grpc_port, "RENDEZVOUS_GRPC_PORT", 0), "grpc port")
   wait <- duration_s(from_environment(ack_wait, "RENDEZVOUS_ACK_WAIT", 1), "ack wait")
   limit <- duration_s(from_environment(scoring_limit, "RENDEZVOUS_SCORING_LIMIT", 60), "scoring limit")
   if (!postbox && !grpc) refuse("neither the postbox nor gRPC is served: leave one of them on")
+  security <- security_of(key, ca, cert, cert_key, tls)
+  nats <- from_environment(nats, "RENDEZVOUS_NATS", default_nats)
+  if (postbox) check_key_is_safe(security, plain_nats_hosts(nats, security), insecure)
   options <- list(
     endpoint = as.character(endpoint),
     name = as.character(from_environment(name, "RENDEZVOUS_MODEL", model$name)),
     version = as.character(from_environment(version, "RENDEZVOUS_VERSION", "1")),
     replica = new_replica_name(),
-    nats = from_environment(nats, "RENDEZVOUS_NATS", default_nats),
+    nats = nats,
+    security = security,
     grpc_host = from_environment(grpc_host, "RENDEZVOUS_GRPC_HOST", "127.0.0.1"),
     grpc_port = check_range("grpc port", port, 0, 65535),
     postbox = postbox, grpc = grpc,

@@ -33,13 +33,24 @@
 #' @param max_joined_rows Waiting parcels are scored together as one table of at most so many rows.
 #' @param max_message_bytes Largest gRPC message.
 #' @param queue_capacity Requests over gRPC that may wait; further ones are refused (OVERLOADED).
-#' @return Nothing; returns after the drain. In a script (not interactive) that could not drain in time, or whose
-#'   connection to NATS was closed for good (credentials refused), R ends with status 1.
+#' @param key The model's key (`rendezvous key add` makes it): user and password in NATS. Default: `RENDEZVOUS_KEY`, or
+#'   the file that `RENDEZVOUS_KEY_FILE` names; else none. It is in no message and no line of the log.
+#' @param ca PEM file of the authority that NATS's certificate is checked against. Default: `RENDEZVOUS_CA`.
+#' @param cert,cert_key PEM files: this model's own certificate chain and its private key, for mutual TLS. Default:
+#'   `RENDEZVOUS_CERT` and `RENDEZVOUS_CERT_KEY`. They are read again for each new connection.
+#' @param tls Whether to use TLS: `TRUE` with the system's authorities, `FALSE` never. Default: `RENDEZVOUS_TLS`; in
+#'   any case where `ca` or `cert` is given, and for addresses that begin with `tls://`.
+#' @param insecure Whether the key may be sent to another machine without TLS. Default: `RENDEZVOUS_INSECURE`.
+#' @section Keys: With a key the model does only what its key allows: the router makes its consumer, for which it waits,
+#'   and configures `ack_wait`. While NATS refuses the key, the model says so in its log, answers gRPC but reports
+#'   NOT_SERVING, and tries again: it goes on when the key is there.
+#' @return Nothing; returns after the drain. In a script (not interactive) that could not drain in time, R ends with
+#'   status 1.
 #' @section Errors:
-#' `rendezvous_invalid_request`: a malformed name or option.\cr
+#' `rendezvous_invalid_request`: a malformed name, option or key; a key that would leave this machine without TLS.\cr
 #' `rendezvous_unavailable`: the gRPC port is taken.\cr
 #' Whatever `setup` raises.
-#' @section Source: docs/protocol.md, sections "Models", "Deadlines", "Registration", "Service".
+#' @section Source: docs/protocol.md, sections "Models", "Deadlines", "Registration", "What a model may do", "Service".
 #' @examples
 #' \dontrun{
 #' rdv_serve(function(df) data.frame(risk = df$duration_months / 72), endpoint = "credit", name = "rule")
@@ -47,11 +58,12 @@
 #' @export
 rdv_serve <- function(model, endpoint = NULL, name = NULL, version = NULL, nats = NULL, grpc_port = NULL,
                       grpc_host = NULL, postbox = TRUE, grpc = TRUE, ack_wait = NULL, scoring_limit = NULL,
-                      credit = 4, max_joined_rows = 16384, max_message_bytes = 4 * 1024^2, queue_capacity = 1024) {
+                      credit = 4, max_joined_rows = 16384, max_message_bytes = 4 * 1024^2, queue_capacity = 1024,
+                      key = NULL, ca = NULL, cert = NULL, cert_key = NULL, tls = NULL, insecure = NULL) {
   model <- as_model(model)
   options <- serve_options(
     model, endpoint, name, version, nats, grpc_host, grpc_port, postbox, grpc, ack_wait, scoring_limit, credit,
-    max_joined_rows, max_message_bytes, queue_capacity
+    max_joined_rows, max_message_bytes, queue_capacity, key, ca, cert, cert_key, tls, insecure
   )
   check_not_forked()
   start_logging(options)

@@ -11,37 +11,40 @@ Rcpp::Rostream<false>& Rcpp::Rcerr = Rcpp::Rcpp_cerr_get();
 #endif
 
 // health_status
-SEXP health_status(const std::string& address, const std::string& service, double timeout_ms);
-RcppExport SEXP _rendezvous_health_status(SEXP addressSEXP, SEXP serviceSEXP, SEXP timeout_msSEXP) {
+SEXP health_status(const std::string& address, const std::string& service, double timeout_ms, const Rcpp::List& security);
+RcppExport SEXP _rendezvous_health_status(SEXP addressSEXP, SEXP serviceSEXP, SEXP timeout_msSEXP, SEXP securitySEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< const std::string& >::type address(addressSEXP);
     Rcpp::traits::input_parameter< const std::string& >::type service(serviceSEXP);
     Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
-    rcpp_result_gen = Rcpp::wrap(health_status(address, service, timeout_ms));
+    Rcpp::traits::input_parameter< const Rcpp::List& >::type security(securitySEXP);
+    rcpp_result_gen = Rcpp::wrap(health_status(address, service, timeout_ms, security));
     return rcpp_result_gen;
 END_RCPP
 }
 // status_fault
-Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin);
-RcppExport SEXP _rendezvous_status_fault(SEXP grpc_codeSEXP, SEXP detailsSEXP, SEXP error_binSEXP) {
+Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin, const std::string& retry_after_ms);
+RcppExport SEXP _rendezvous_status_fault(SEXP grpc_codeSEXP, SEXP detailsSEXP, SEXP error_binSEXP, SEXP retry_after_msSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< int >::type grpc_code(grpc_codeSEXP);
     Rcpp::traits::input_parameter< const std::string& >::type details(detailsSEXP);
     Rcpp::traits::input_parameter< SEXP >::type error_bin(error_binSEXP);
-    rcpp_result_gen = Rcpp::wrap(status_fault(grpc_code, details, error_bin));
+    Rcpp::traits::input_parameter< const std::string& >::type retry_after_ms(retry_after_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(status_fault(grpc_code, details, error_bin, retry_after_ms));
     return rcpp_result_gen;
 END_RCPP
 }
 // client_make
-SEXP client_make(const std::string& address, int max_message_bytes);
-RcppExport SEXP _rendezvous_client_make(SEXP addressSEXP, SEXP max_message_bytesSEXP) {
+SEXP client_make(const std::string& address, int max_message_bytes, const Rcpp::List& security);
+RcppExport SEXP _rendezvous_client_make(SEXP addressSEXP, SEXP max_message_bytesSEXP, SEXP securitySEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< const std::string& >::type address(addressSEXP);
     Rcpp::traits::input_parameter< int >::type max_message_bytes(max_message_bytesSEXP);
-    rcpp_result_gen = Rcpp::wrap(client_make(address, max_message_bytes));
+    Rcpp::traits::input_parameter< const Rcpp::List& >::type security(securitySEXP);
+    rcpp_result_gen = Rcpp::wrap(client_make(address, max_message_bytes, security));
     return rcpp_result_gen;
 END_RCPP
 }
@@ -71,15 +74,16 @@ BEGIN_RCPP
 END_RCPP
 }
 // client_stream
-SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, bool int64_as_numeric);
-RcppExport SEXP _rendezvous_client_stream(SEXP clientSEXP, SEXP requestsSEXP, SEXP timeout_msSEXP, SEXP int64_as_numericSEXP) {
+SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, bool int64_as_numeric, bool as_frames);
+RcppExport SEXP _rendezvous_client_stream(SEXP clientSEXP, SEXP requestsSEXP, SEXP timeout_msSEXP, SEXP int64_as_numericSEXP, SEXP as_framesSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< SEXP >::type client(clientSEXP);
     Rcpp::traits::input_parameter< const Rcpp::List& >::type requests(requestsSEXP);
     Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
     Rcpp::traits::input_parameter< bool >::type int64_as_numeric(int64_as_numericSEXP);
-    rcpp_result_gen = Rcpp::wrap(client_stream(client, requests, timeout_ms, int64_as_numeric));
+    Rcpp::traits::input_parameter< bool >::type as_frames(as_framesSEXP);
+    rcpp_result_gen = Rcpp::wrap(client_stream(client, requests, timeout_ms, int64_as_numeric, as_frames));
     return rcpp_result_gen;
 END_RCPP
 }
@@ -220,6 +224,16 @@ BEGIN_RCPP
     return rcpp_result_gen;
 END_RCPP
 }
+// is_valid_key
+bool is_valid_key(const std::string& text);
+RcppExport SEXP _rendezvous_is_valid_key(SEXP textSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< const std::string& >::type text(textSEXP);
+    rcpp_result_gen = Rcpp::wrap(is_valid_key(text));
+    return rcpp_result_gen;
+END_RCPP
+}
 // postbox_names
 Rcpp::List postbox_names(const std::string& endpoint, const std::string& model, const std::string& version, const std::string& router);
 RcppExport SEXP _rendezvous_postbox_names(SEXP endpointSEXP, SEXP modelSEXP, SEXP versionSEXP, SEXP routerSEXP) {
@@ -343,12 +357,13 @@ BEGIN_RCPP
 END_RCPP
 }
 // wire_open
-SEXP wire_open(const std::string& url);
-RcppExport SEXP _rendezvous_wire_open(SEXP urlSEXP) {
+SEXP wire_open(const std::string& url, const Rcpp::List& security);
+RcppExport SEXP _rendezvous_wire_open(SEXP urlSEXP, SEXP securitySEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< const std::string& >::type url(urlSEXP);
-    rcpp_result_gen = Rcpp::wrap(wire_open(url));
+    Rcpp::traits::input_parameter< const Rcpp::List& >::type security(securitySEXP);
+    rcpp_result_gen = Rcpp::wrap(wire_open(url, security));
     return rcpp_result_gen;
 END_RCPP
 }
@@ -412,26 +427,26 @@ BEGIN_RCPP
 END_RCPP
 }
 // stream_unread
-int stream_unread(const std::string& address, SEXP frame, int count, double within_ms);
-RcppExport SEXP _rendezvous_stream_unread(SEXP addressSEXP, SEXP frameSEXP, SEXP countSEXP, SEXP within_msSEXP) {
+int stream_unread(const std::string& address, SEXP frame, int count, double stuck_ms);
+RcppExport SEXP _rendezvous_stream_unread(SEXP addressSEXP, SEXP frameSEXP, SEXP countSEXP, SEXP stuck_msSEXP) {
 BEGIN_RCPP
     Rcpp::RObject rcpp_result_gen;
     Rcpp::traits::input_parameter< const std::string& >::type address(addressSEXP);
     Rcpp::traits::input_parameter< SEXP >::type frame(frameSEXP);
     Rcpp::traits::input_parameter< int >::type count(countSEXP);
-    Rcpp::traits::input_parameter< double >::type within_ms(within_msSEXP);
-    rcpp_result_gen = Rcpp::wrap(stream_unread(address, frame, count, within_ms));
+    Rcpp::traits::input_parameter< double >::type stuck_ms(stuck_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(stream_unread(address, frame, count, stuck_ms));
     return rcpp_result_gen;
 END_RCPP
 }
 
 static const R_CallMethodDef CallEntries[] = {
-    {"_rendezvous_health_status", (DL_FUNC) &_rendezvous_health_status, 3},
-    {"_rendezvous_status_fault", (DL_FUNC) &_rendezvous_status_fault, 3},
-    {"_rendezvous_client_make", (DL_FUNC) &_rendezvous_client_make, 2},
+    {"_rendezvous_health_status", (DL_FUNC) &_rendezvous_health_status, 4},
+    {"_rendezvous_status_fault", (DL_FUNC) &_rendezvous_status_fault, 4},
+    {"_rendezvous_client_make", (DL_FUNC) &_rendezvous_client_make, 3},
     {"_rendezvous_client_describe", (DL_FUNC) &_rendezvous_client_describe, 3},
     {"_rendezvous_client_score", (DL_FUNC) &_rendezvous_client_score, 4},
-    {"_rendezvous_client_stream", (DL_FUNC) &_rendezvous_client_stream, 4},
+    {"_rendezvous_client_stream", (DL_FUNC) &_rendezvous_client_stream, 5},
     {"_rendezvous_frame_encode", (DL_FUNC) &_rendezvous_frame_encode, 2},
     {"_rendezvous_frame_decode", (DL_FUNC) &_rendezvous_frame_decode, 3},
     {"_rendezvous_frame_check", (DL_FUNC) &_rendezvous_frame_check, 1},
@@ -445,6 +460,7 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_is_valid_traceparent", (DL_FUNC) &_rendezvous_is_valid_traceparent, 1},
     {"_rendezvous_name_check", (DL_FUNC) &_rendezvous_name_check, 2},
     {"_rendezvous_version_check", (DL_FUNC) &_rendezvous_version_check, 1},
+    {"_rendezvous_is_valid_key", (DL_FUNC) &_rendezvous_is_valid_key, 1},
     {"_rendezvous_postbox_names", (DL_FUNC) &_rendezvous_postbox_names, 4},
     {"_rendezvous_info_check", (DL_FUNC) &_rendezvous_info_check, 1},
     {"_rendezvous_serve_check", (DL_FUNC) &_rendezvous_serve_check, 1},
@@ -456,7 +472,7 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_box_parcel_facts", (DL_FUNC) &_rendezvous_box_parcel_facts, 1},
     {"_rendezvous_box_deliver", (DL_FUNC) &_rendezvous_box_deliver, 3},
     {"_rendezvous_box_score_parse", (DL_FUNC) &_rendezvous_box_score_parse, 1},
-    {"_rendezvous_wire_open", (DL_FUNC) &_rendezvous_wire_open, 1},
+    {"_rendezvous_wire_open", (DL_FUNC) &_rendezvous_wire_open, 2},
     {"_rendezvous_wire_is_connected", (DL_FUNC) &_rendezvous_wire_is_connected, 1},
     {"_rendezvous_wire_request", (DL_FUNC) &_rendezvous_wire_request, 4},
     {"_rendezvous_wire_subscribe", (DL_FUNC) &_rendezvous_wire_subscribe, 2},

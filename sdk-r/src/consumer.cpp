@@ -8,12 +8,14 @@
 
 #include "log.h"
 #include "names.h"
+#include "text.h"
 
 namespace rv {
 
 namespace {
 constexpr int64_t kRequestTimeoutMs = 2000;
 constexpr int kNotFound = 404;
+constexpr int kNoConsumer = 10014;
 
 double number_in(const google::protobuf::Struct& fields, const std::string& name) {
   const auto found = fields.fields().find(name);
@@ -61,14 +63,32 @@ void ModelConsumer::ensure() {
   try {
     found = info();
   } catch (const NatsError& error) {
-    if (error.code != kNotFound) throw;
+    if (error.code != kNotFound || (link_.has_key() && error.err_code == kNoConsumer)) throw;
     return make();
   }
   const auto config = found.fields().find("config");
   if (config == found.fields().end()) throw NatsError("the consumer's info has no config", NATS_ERR);
   const auto& fields = config->second.struct_value();
-  const bool is_same_wait = std::fabs(number_in(fields, "ack_wait") - static_cast<double>(ack_wait_us_) * 1e3) < 1e3;
-  if (!is_same_wait || number_in(fields, "max_deliver") != kMaxDeliver) adjust(fields);
+  const double wait_ns = number_in(fields, "ack_wait");
+  const bool is_same_wait = std::fabs(wait_ns - static_cast<double>(ack_wait_us_) * 1e3) < 1e3;
+  if (!is_same_wait || number_in(fields, "max_deliver") != kMaxDeliver) align(fields, is_same_wait, wait_ns / 1e9);
+}
+
+// Where it is not allowed, what is configured is kept to.
+void ModelConsumer::align(const google::protobuf::Struct& config, bool is_same_wait, double found_s) {
+  if (!is_difference_said_ && !link_.has_key()) {
+    try {
+      return adjust(config);
+    } catch (const NatsError& error) {
+      if (error.status != NATS_NOT_PERMITTED) throw;
+    }
+  }
+  if (is_difference_said_.exchange(true)) return;
+  log(Level::warning, "consumer " + name + " has " +
+                          (is_same_wait ? std::string("another max_deliver than this model's")
+                                        : "ack_wait " + shown(found_s) + " s, not this model's " +
+                                              shown(static_cast<double>(ack_wait_us_) / 1e6) + " s") +
+                          ", and this model may not change it: it stays");
 }
 
 void ModelConsumer::make() {
@@ -109,6 +129,8 @@ void ModelConsumer::refresh_clock() {
 int64_t ModelConsumer::broker_unix_us() const { return monotonic_us() + offset_us_; }
 
 std::string ModelConsumer::reason(const NatsError& error) const {
+  if (error.err_code == kNoConsumer) return "the router makes consumer " + name + " when the endpoint names this model";
+  if (error.status == NATS_NOT_PERMITTED) return "this model may not make consumer " + name + ", the router does";
   if (error.code == kNotFound) return "a router makes it when endpoint " + endpoint_ + " is applied";
   return error.what();
 }

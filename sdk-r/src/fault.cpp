@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "security.h"
 #include "text.h"
 
 namespace rv {
@@ -62,6 +63,8 @@ constexpr size_t kAttributesOctets = 4096;
 
 // An error travels in metadata, of which there is little (P81): of the attributes, the shortest stay.
 v1::Error bounded(v1::Error error) {
+  error.set_message(hide_keys(error.message()));
+  for (auto& each : *error.mutable_attributes()) each.second = hide_keys(each.second);
   if (error.ByteSizeLong() <= kMessageCharacters) return error;
   error.set_message(cut_characters(error.message(), kMessageCharacters - 3));
   std::vector<std::pair<std::string, std::string>> attributes;

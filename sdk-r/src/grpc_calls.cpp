@@ -11,6 +11,10 @@
 namespace rv {
 
 namespace {
+bool is_number(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
 constexpr size_t kStreamedAtOnce = 16;
 
 // Lives from the call's arrival until gRPC is done with it *and* R has answered: R holds it through the inbox.
@@ -59,6 +63,10 @@ class UnaryCall final : public Call {
  private:
   void end_with(const Fault& fault) {
     context_->AddTrailingMetadata(kErrorMetadataKey, fault.error().SerializeAsString());
+    const auto hint = fault.error().attributes().find(kRetryAfterAttribute);
+    if (hint != fault.error().attributes().end() && is_number(hint->second)) {
+      context_->AddTrailingMetadata(kRetryAfterMetadataKey, hint->second);
+    }
     reactor_->Finish(status_of(fault));
   }
 

@@ -2,12 +2,14 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
 
+#include "grpc_channel.h"
 #include "names.h"
 #include "rendezvous/v1/score.grpc.pb.h"
 
@@ -40,10 +42,12 @@ v1::ErrorCode code_of(grpc::StatusCode status) {
 
 [[noreturn]] void raise(const grpc::Status& status, const grpc::ClientContext& context) {
   const auto& metadata = context.GetServerTrailingMetadata();
-  const auto found = metadata.find(kErrorMetadataKey);
-  const std::string error_bin =
-      found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
-  throw Fault(error_of_status(status.error_code(), status.error_message(), error_bin));
+  const auto value = [&metadata](const char* key) {
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? std::string() : std::string(found->second.data(), found->second.size());
+  };
+  throw Fault(error_of_status(status.error_code(), status.error_message(), value(kErrorMetadataKey),
+                              value(kRetryAfterMetadataKey)));
 }
 
 // Waits for the one event of the queue.
@@ -60,8 +64,10 @@ void wait(grpc::CompletionQueue* queue, grpc::ClientContext* context, const IsIn
 }
 
 template <typename Prepare, typename Reply>
-void call_once(Prepare prepare, int64_t timeout_ms, const IsInterrupted& is_interrupted, Reply* reply) {
+void call_once(Prepare prepare, const Security& security, int64_t timeout_ms, const IsInterrupted& is_interrupted,
+               Reply* reply) {
   grpc::ClientContext context;
+  show_key(security, &context);
   context.set_deadline(in(timeout_ms));
   grpc::CompletionQueue queue;
   grpc::Status status;
@@ -73,7 +79,8 @@ void call_once(Prepare prepare, int64_t timeout_ms, const IsInterrupted& is_inte
 }
 }  // namespace
 
-v1::Error error_of_status(int grpc_code, const std::string& details, const std::string& error_bin) {
+namespace {
+v1::Error without_hint(int grpc_code, const std::string& details, const std::string& error_bin) {
   v1::Error error;
   if (!error_bin.empty() && error.ParseFromString(error_bin)) return error;
   v1::ErrorCode code = code_of(static_cast<grpc::StatusCode>(grpc_code));
@@ -84,12 +91,23 @@ v1::Error error_of_status(int grpc_code, const std::string& details, const std::
   return Fault(code, details.empty() ? "the call failed" : details, {{"grpc_status", std::to_string(grpc_code)}})
       .error();
 }
+}  // namespace
+
+v1::Error error_of_status(int grpc_code, const std::string& details, const std::string& error_bin,
+                          const std::string& retry_after_ms) {
+  v1::Error error = without_hint(grpc_code, details, error_bin);
+  if (!retry_after_ms.empty()) (*error.mutable_attributes())[kRetryAfterAttribute] = retry_after_ms;
+  return error;
+}
 
 struct GrpcClient::Parts {
+  Security security;
   std::unique_ptr<v1::Score::Stub> stub;
 };
 
-GrpcClient::GrpcClient(const std::string& address, int max_message_bytes) : parts_(std::make_unique<Parts>()) {
+GrpcClient::GrpcClient(const std::string& address, int max_message_bytes, const Security& security)
+    : parts_(std::make_unique<Parts>()) {
+  parts_->security = security;
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(max_message_bytes);
   arguments.SetMaxSendMessageSize(max_message_bytes);
@@ -101,7 +119,7 @@ GrpcClient::GrpcClient(const std::string& address, int max_message_bytes) : part
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   // Retries are ours: with the same request id, and for retryable codes only.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  parts_->stub = v1::Score::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+  parts_->stub = v1::Score::NewStub(grpc::CreateCustomChannel(address, channel_credentials(security), arguments));
 }
 
 GrpcClient::~GrpcClient() = default;
@@ -112,7 +130,7 @@ v1::ModelInfo GrpcClient::describe(const std::string& endpoint, int64_t timeout_
   request.set_endpoint(endpoint);
   v1::ModelInfo info;
   call_once([&](auto* context, auto* queue) { return parts_->stub->PrepareAsyncDescribe(context, request, queue); },
-            timeout_ms, is_interrupted, &info);
+            parts_->security, timeout_ms, is_interrupted, &info);
   return info;
 }
 
@@ -120,7 +138,7 @@ v1::ScoreReply GrpcClient::score(const v1::ScoreRequest& request, int64_t timeou
                                  const IsInterrupted& is_interrupted) {
   v1::ScoreReply reply;
   call_once([&](auto* context, auto* queue) { return parts_->stub->PrepareAsyncScore(context, request, queue); },
-            timeout_ms, is_interrupted, &reply);
+            parts_->security, timeout_ms, is_interrupted, &reply);
   return reply;
 }
 
@@ -146,6 +164,7 @@ struct Streaming {
 std::vector<v1::ScoreReply> GrpcClient::stream(const std::vector<v1::ScoreRequest>& requests, int64_t timeout_ms,
                                                const IsInterrupted& is_interrupted) {
   grpc::ClientContext context;
+  show_key(parts_->security, &context);
   if (timeout_ms > 0) context.set_deadline(in(timeout_ms));
   const auto call = parts_->stub->ScoreStream(&context);
   Streaming streaming;
@@ -195,14 +214,24 @@ std::vector<v1::ScoreReply> GrpcClient::stream(const std::vector<v1::ScoreReques
   return replies;
 }
 
-int write_unread(const std::string& address, const v1::ScoreRequest& request, int count, int64_t within_ms) {
+int write_unread(const std::string& address, const v1::ScoreRequest& request, int count, int64_t stuck_ms) {
   const auto stub = v1::Score::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
-  context.set_deadline(in(within_ms));
   const auto call = stub->ScoreStream(&context);
-  int written = 0;
-  while (written < count && call->Write(request)) ++written;
+  std::atomic<int> written{0};
+  std::atomic<bool> has_ended{false};
+  std::thread writing([&] {
+    while (written < count && call->Write(request)) ++written;
+    has_ended = true;
+  });
+  int seen = -1;
+  for (int64_t moved_us = monotonic_us(); !has_ended && monotonic_us() - moved_us < stuck_ms * 1000;) {
+    if (seen != written) moved_us = monotonic_us();
+    seen = written;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kSliceMs));
+  }
   context.TryCancel();
+  writing.join();
   return written;
 }
 

@@ -8,6 +8,7 @@
 
 #include "fault.h"
 #include "rendezvous/v1/score.pb.h"
+#include "security.h"
 
 namespace rv {
 
@@ -15,12 +16,15 @@ namespace rv {
 using IsInterrupted = std::function<bool()>;
 class Interrupted : public std::exception {};
 
-// The error of a failed call: from its metadata (*error_bin*, may be empty), else from its status.
-v1::Error error_of_status(int grpc_code, const std::string& details, const std::string& error_bin);
+// The error of a failed call: from its metadata (*error_bin*, may be empty), else from its status. *retry_after_ms*, what
+// the server says of when to try again (may be empty), becomes the attribute of that name.
+v1::Error error_of_status(int grpc_code, const std::string& details, const std::string& error_bin,
+                          const std::string& retry_after_ms);
 
 class GrpcClient {
  public:
-  GrpcClient(const std::string& address, int max_message_bytes);
+  // Throws Fault for certificates that cannot be read.
+  GrpcClient(const std::string& address, int max_message_bytes, const Security& security);
   ~GrpcClient();
 
   // One attempt each. Throw Fault, Interrupted.
@@ -37,8 +41,8 @@ class GrpcClient {
   std::unique_ptr<Parts> parts_;
 };
 
-// Writes the request on one stream again and again without reading an answer; how often that went well within the time.
-// For tests of servers.
-int write_unread(const std::string& address, const v1::ScoreRequest& request, int count, int64_t within_ms);
+// Writes the request on one stream again and again without reading an answer, until one write has waited for *stuck_ms*
+// or *count* are written; how often that went well. For tests of servers.
+int write_unread(const std::string& address, const v1::ScoreRequest& request, int count, int64_t stuck_ms);
 
 }  // namespace rv

@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "fault.h"
+#include "grpc_channel.h"
 #include "r_model.h"
 #include "text.h"
 
@@ -34,9 +35,10 @@ std::string why(const grpc::Status& status, const std::string& address, const st
 }
 
 // Throws Fault (UNAVAILABLE) if the server does not say.
-std::string health_of(const std::string& address, const std::string& service, int64_t timeout_ms) {
+std::string health_of(const std::string& address, const std::string& service, int64_t timeout_ms,
+                      const Security& security) {
   grpc::TemplatedGenericStub<google::protobuf::StringValue, google::protobuf::Int32Value> stub(
-      grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+      grpc::CreateChannel(address, channel_credentials(security)));
   google::protobuf::StringValue request;
   request.set_value(service);
   google::protobuf::Int32Value reply;
@@ -58,7 +60,9 @@ std::string health_of(const std::string& address, const std::string& service, in
 }  // namespace rv
 
 // [[Rcpp::export(rng = false)]]
-SEXP health_status(const std::string& address, const std::string& service, double timeout_ms) {
-  return rv::guarded(
-      [&]() -> SEXP { return Rcpp::wrap(rv::health_of(address, service, static_cast<int64_t>(timeout_ms))); });
+SEXP health_status(const std::string& address, const std::string& service, double timeout_ms,
+                   const Rcpp::List& security) {
+  return rv::guarded([&]() -> SEXP {
+    return Rcpp::wrap(rv::health_of(address, service, static_cast<int64_t>(timeout_ms), rv::security_of(security)));
+  });
 }

@@ -98,6 +98,13 @@ void GrpcServer::open(const v1::ModelInfo& info) {
   health->SetServingStatus(kService, true);
 }
 
+void GrpcServer::set_healthy(bool is_healthy) {
+  if (!parts_->desk.is_open || parts_->desk.is_closing) return;
+  auto* health = parts_->server->GetHealthCheckService();
+  health->SetServingStatus("", is_healthy);
+  health->SetServingStatus(kService, is_healthy);
+}
+
 void GrpcServer::shut_down(int64_t grace_ms) {
   if (!parts_->server || parts_->desk.is_closing.exchange(true)) return;
   parts_->server->GetHealthCheckService()->SetServingStatus(false);

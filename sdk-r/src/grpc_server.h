@@ -19,6 +19,8 @@ class GrpcServer {
   int port() const;
   // What `Describe` answers; reports SERVING. Until then requests are UNAVAILABLE.
   void open(const v1::ModelInfo& info);
+  // Whether health says SERVING, once open. Any thread.
+  void set_healthy(bool is_healthy);
   // Reports NOT_SERVING, refuses new calls, waits until running ones have ended or the time is over.
   void shut_down(int64_t grace_ms);
 

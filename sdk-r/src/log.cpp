@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "names.h"
+#include "security.h"
 #include "text.h"
 
 namespace rv {
@@ -122,7 +123,7 @@ void set_log_identity(const LogIdentity& given) {
 
 void log(Level level, const std::string& text, const LogFields& fields) {
   if (static_cast<int>(level) < least) return;
-  const std::string line = is_json ? json_line(level, text, fields) : text_line(level, text, fields);
+  const std::string line = hide_keys(is_json ? json_line(level, text, fields) : text_line(level, text, fields));
   // A log that cannot be written has nowhere to say so.
   if (write(STDERR_FILENO, line.data(), line.size()) < 0) return;
 }

@@ -15,6 +15,8 @@ constexpr const char* kReplicasBucket = "rv_replicas";
 constexpr int64_t kReplicasTtlSeconds = 15;
 constexpr int64_t kReplicasRefreshMs = 2000;
 constexpr const char* kErrorMetadataKey = "rendezvous-error-bin";
+constexpr const char* kRetryAfterMetadataKey = "retry-after-ms";
+constexpr const char* kRetryAfterAttribute = "retry_after_ms";
 
 // Whether the text may name an endpoint, model, router, replica or request.
 bool is_name(const std::string& value);

@@ -2,8 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include <thread>
-#include <vector>
+#include <chrono>
 
 #include "log.h"
 #include "names.h"
@@ -11,154 +10,185 @@
 namespace rv {
 
 namespace {
-constexpr int64_t kReconnectWaitMs = 200;
-constexpr int64_t kPingIntervalMs = 3000;
-constexpr int64_t kConnectTimeoutMs = 2000;
-constexpr int kBufferBytes = 8 * 1024 * 1024;
 constexpr int64_t kRepeatLogUs = 10'000'000;
+constexpr int64_t kRepeatExplanationUs = 15'000'000;
 constexpr int64_t kFlushTimeoutMs = 1000;
+constexpr int64_t kLookMs = 100;
+constexpr int64_t kAttemptMs = 500;
+constexpr int64_t kOutdatedUs = 5'000'000;
+constexpr int64_t kLastWordsUs = 1'000'000;
+constexpr uint64_t kGeneration = uint64_t{1} << 32;
 
-void check(natsStatus status, const std::string& what) {
-  if (status != NATS_OK) throw NatsError(what, status);
+// What the library said last in this thread, without the place in its sources: `(conn.c:733): SSL handshake error...`.
+std::string last_words(natsStatus status) {
+  natsStatus said = status;
+  const char* text = nats_GetLastError(&said);
+  const std::string words = said == status && text != nullptr ? text : "";
+  const size_t place = words.find("): ");
+  const std::string cause = words.empty() || words[0] != '(' || place == std::string::npos ? words : words.substr(place + 3);
+  return cause.empty() ? natsStatus_GetText(status) : natsStatus_GetText(status) + (": " + cause);
 }
-
-std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(" \t");
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  size_t start = 0;
-  for (size_t end = text.find(separator); end != std::string::npos; end = text.find(separator, start)) {
-    parts.push_back(trimmed(text.substr(start, end - start)));
-    start = end + 1;
-  }
-  parts.push_back(trimmed(text.substr(start)));
-  return parts;
-}
-
-struct OptionsDeleter {
-  void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
-};
 }  // namespace
 
-std::string redact(const std::string& urls) {
-  std::string shown;
-  for (const auto& url : split(urls, ',')) {
-    const size_t scheme = url.find("://"), at = url.rfind('@');
-    const size_t host = scheme == std::string::npos ? 0 : scheme + 3;
-    shown += (shown.empty() ? "" : ",") + url.substr(0, host) + url.substr(at == std::string::npos ? host : at + 1);
-  }
-  return shown;
-}
-
-// libnats leaves published messages in a buffer for a millisecond, and its flush waits for the server. So another
-// thread flushes: what was published together leaves together, and nobody waits.
-struct NatsLink::Flusher {
-  std::mutex mutex;
-  std::condition_variable wanted_changed;
-  bool is_wanted = false;
-  bool is_stopping = false;
-  std::thread thread;
-};
-
-NatsLink::NatsLink(const std::string& urls, const std::string& name)
-    : url_(redact(urls)), flusher_(std::make_unique<Flusher>()) {
-  natsOptions* made = nullptr;
-  check(natsOptions_Create(&made), "NATS options");
-  const std::unique_ptr<natsOptions, OptionsDeleter> options(made);
-  const auto servers = split(urls, ',');
-  std::vector<const char*> addresses;
-  for (const auto& server : servers) addresses.push_back(server.c_str());
-  check(natsOptions_SetServers(made, addresses.data(), static_cast<int>(addresses.size())), "NATS at " + url_);
-  check(natsOptions_SetName(made, name.c_str()), "NATS connection's name");
-  check(natsOptions_SetTimeout(made, kConnectTimeoutMs), "NATS options");
-  check(natsOptions_SetMaxReconnect(made, -1), "NATS options");
-  check(natsOptions_SetReconnectWait(made, kReconnectWaitMs), "NATS options");
-  check(natsOptions_SetReconnectBufSize(made, kBufferBytes), "NATS options");
-  check(natsOptions_SetPingInterval(made, kPingIntervalMs), "NATS options");
-  check(natsOptions_SetMaxPingsOut(made, 2), "NATS options");
-  check(natsOptions_SetRetryOnFailedConnect(made, true, on_connected, this), "NATS options");
-  check(natsOptions_SetReconnectedCB(made, on_connected, this), "NATS options");
-  check(natsOptions_SetDisconnectedCB(made, on_disconnected, this), "NATS options");
-  check(natsOptions_SetClosedCB(made, on_closed, this), "NATS options");
-  check(natsOptions_SetErrorHandler(made, on_error, this), "NATS options");
-  const natsStatus status = natsConnection_Connect(&connection_, made);
-  if (status != NATS_NOT_YET_CONNECTED) check(status, "NATS at " + url_);
-  if (status == NATS_OK) was_connected_ = true;
-  flusher_->thread = std::thread([this] { run_flusher(); });
+NatsLink::NatsLink(const std::string& urls, const std::string& name, const Security& security)
+    : urls_(urls), url_(redact(urls)), name_(name), security_(security) {
+  options();  // what is wrong with them is said here
+  thread_ = std::thread([this] { run(); });
 }
 
 NatsLink::~NatsLink() {
   close();
-  natsConnection_Destroy(connection_);
+  // The library's callbacks come later, and are given this object.
+  const int64_t until = monotonic_us() + kLastWordsUs;
+  while (open_ > 0 && monotonic_us() < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 void NatsLink::close() {
   closing_ = true;
-  if (flusher_->thread.joinable()) {
-    {
-      const std::lock_guard<std::mutex> lock(flusher_->mutex);
-      flusher_->is_stopping = true;
-    }
-    flusher_->wanted_changed.notify_all();
-    flusher_->thread.join();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_stopping_ = true;
   }
-  natsConnection_Close(connection_);
+  wanted_changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  natsConnection_Close(raw().get());
 }
 
-bool NatsLink::is_connected() const { return natsConnection_Status(connection_) == NATS_CONN_STATUS_CONNECTED; }
+NatsOptions NatsLink::options() {
+  auto made = make_nats_options(urls_, name_, security_);
+  check(natsOptions_SetReconnectedCB(made.get(), on_reconnected, this), "NATS options");
+  check(natsOptions_SetDisconnectedCB(made.get(), on_disconnected, this), "NATS options");
+  check(natsOptions_SetClosedCB(made.get(), on_closed, this), "NATS options");
+  check(natsOptions_SetErrorHandler(made.get(), on_error, this), "NATS options");
+  return made;
+}
+
+Connection NatsLink::raw() const {
+  const std::lock_guard<std::mutex> lock(connection_mutex_);
+  return connection_;
+}
+
+bool NatsLink::is_connected() const { return natsConnection_Status(raw().get()) == NATS_CONN_STATUS_CONNECTED; }
+
+std::string NatsLink::new_inbox() const { return inbox_prefix(security_) + "." + new_id(); }
 
 // Told by the library itself at the moment of asking: its callbacks come later.
 uint64_t NatsLink::epoch() const {
+  const uint64_t generation = generation_;
   natsStatistics* made = nullptr;
   check(natsStatistics_Create(&made), "NATS statistics");
   const std::unique_ptr<natsStatistics, void (*)(natsStatistics*)> statistics(made, natsStatistics_Destroy);
   uint64_t reconnects = 0;
-  check(natsConnection_GetStats(connection_, made), "NATS statistics");
+  check(natsConnection_GetStats(raw().get(), made), "NATS statistics");
   check(natsStatistics_GetCounts(made, nullptr, nullptr, nullptr, nullptr, &reconnects), "NATS statistics");
-  return 2 * reconnects + (is_connected() ? 1 : 0);
+  return generation * kGeneration + 2 * reconnects + (is_connected() ? 1 : 0);
 }
 
 void NatsLink::publish(const std::string& subject, const std::string& data) {
-  check(natsConnection_Publish(connection_, subject.c_str(), data.data(), static_cast<int>(data.size())), "publish");
+  check(natsConnection_Publish(raw().get(), subject.c_str(), data.data(), static_cast<int>(data.size())), "publish");
 }
 
 void NatsLink::publish_request(const std::string& subject, const std::string& reply, const std::string& data) {
-  check(natsConnection_PublishRequest(connection_, subject.c_str(), reply.c_str(), data.data(),
+  check(natsConnection_PublishRequest(raw().get(), subject.c_str(), reply.c_str(), data.data(),
                                       static_cast<int>(data.size())),
         "publish");
 }
 
+// libnats leaves published messages in a buffer for a millisecond, and its flush waits for the server. So another
+// thread flushes: what was published together leaves together, and nobody waits.
 void NatsLink::flush_soon() const {
   {
-    const std::lock_guard<std::mutex> lock(flusher_->mutex);
-    flusher_->is_wanted = true;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_flush_wanted_ = true;
   }
-  flusher_->wanted_changed.notify_one();
+  wanted_changed_.notify_one();
 }
 
-bool NatsLink::flush(int64_t timeout_ms) { return natsConnection_FlushTimeout(connection_, timeout_ms) == NATS_OK; }
+bool NatsLink::flush(int64_t timeout_ms) { return natsConnection_FlushTimeout(raw().get(), timeout_ms) == NATS_OK; }
 
-void NatsLink::run_flusher() {
-  std::unique_lock<std::mutex> lock(flusher_->mutex);
-  while (true) {
-    flusher_->wanted_changed.wait(lock, [this] { return flusher_->is_wanted || flusher_->is_stopping; });
-    if (flusher_->is_stopping) return;
-    flusher_->is_wanted = false;
+// The thread that connects, and flushes.
+void NatsLink::run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!is_stopping_) {
+    const bool is_wanted = is_flush_wanted_;
+    is_flush_wanted_ = false;
     lock.unlock();
     // Not connected: what was published waits in the buffer and leaves with the reconnection.
-    if (is_connected() && !flush(kFlushTimeoutMs)) log(Level::debug, "not flushed in time");
+    if (is_wanted && is_connected() && !flush(kFlushTimeoutMs)) log(Level::debug, "not flushed in time");
+    look_after();
     lock.lock();
+    const auto pause = std::chrono::milliseconds(is_given_up() ? kAttemptMs : kLookMs);
+    wanted_changed_.wait_for(lock, pause, [this] { return is_flush_wanted_ || is_stopping_; });
+    if (is_given_up()) is_flush_wanted_ = false;  // there is nothing to flush, and no hurry
   }
+}
+
+void NatsLink::look_after() {
+  if (is_given_up() || is_outdated()) connect();
+}
+
+// Whether the connection cannot come back for some time although it is tried: its certificates may have run out, and new
+// ones be in the files.
+bool NatsLink::is_outdated() {
+  const bool is_lost = !is_connected();
+  if (!is_lost) lost_us_ = 0;
+  if (is_lost && lost_us_ == 0) lost_us_ = monotonic_us();
+  return is_lost && is_nats_tls(urls_, security_) && monotonic_us() - lost_us_ > kOutdatedUs;
+}
+
+// One attempt, which tells why it failed: the library's own attempts do not.
+void NatsLink::connect() {
+  lost_us_ = 0;
+  try {
+    const auto made = options();
+    natsConnection* connection = nullptr;
+    const natsStatus status = natsConnection_Connect(&connection, made.get());
+    if (status != NATS_OK) return explain(status, last_words(status));
+    take(connection);
+  } catch (const NatsError& error) {
+    explain(error.status, error.what());
+  }
+}
+
+void NatsLink::take(natsConnection* made) {
+  ++open_;
+  const bool is_first = generation_ == 0;
+  Connection before(made, natsConnection_Destroy);
+  {
+    const std::lock_guard<std::mutex> lock(connection_mutex_);
+    connection_.swap(before);
+    ++generation_;
+  }
+  is_refused_ = false;
+  explained_ = NATS_OK;
+  ++reconnects_;
+  if (!is_first) log(Level::info, "reconnected to NATS at " + url_);
+}
+
+void NatsLink::explain(natsStatus status, const std::string& why) {
+  const bool is_unwanted = status == NATS_CONNECTION_AUTH_FAILED;
+  is_refused_ = is_unwanted || status == NATS_SSL_ERROR;
+  const int64_t now = monotonic_us();
+  if (status == explained_ && now - explained_us_ < kRepeatExplanationUs) return;
+  explained_ = status;
+  explained_us_ = now;
+  if (!is_refused_) return log(Level::debug, "no connection to NATS at " + url_ + ": " + why);
+  if (!is_unwanted) {
+    return log(Level::error, "no secure connection to NATS at " + url_ + " (" + why + "); trying again");
+  }
+  const std::string whom = has_key() ? "the key " + key_id(security_.key) + ": it is wrong, revoked or has expired, or this is not its server"
+                                     : "this connection, which shows no key: set RENDEZVOUS_KEY";
+  log(Level::error, "NATS at " + url_ + " refuses " + whom + "; trying again");
 }
 
 std::string NatsLink::request(const std::string& subject, const std::string& data, int64_t timeout_ms) {
+  const Connection connection = raw();
+  if (connection == nullptr) throw NatsError("request", NATS_NOT_YET_CONNECTED);
+  const int violations = violations_;
   natsMsg* reply = nullptr;
-  check(natsConnection_Request(&reply, connection_, subject.c_str(), data.data(), static_cast<int>(data.size()),
-                               timeout_ms),
-        "request");
+  const natsStatus status = natsConnection_Request(&reply, connection.get(), subject.c_str(), data.data(),
+                                                   static_cast<int>(data.size()), timeout_ms);
+  check(status == NATS_TIMEOUT && violations_ != violations ? NATS_NOT_PERMITTED : status, "request");
   const Msg msg(reply);
   return std::string(natsMsg_GetData(reply), natsMsg_GetDataLength(reply));
 }
@@ -180,29 +210,29 @@ google::protobuf::Struct NatsLink::request_json(const std::string& subject, cons
                   number("err_code", 0));
 }
 
-void NatsLink::on_connected(natsConnection*, void* closure) {
+void NatsLink::on_reconnected(natsConnection*, void* closure) {
   auto* self = static_cast<NatsLink*>(closure);
-  if (self->was_connected_.exchange(true)) log(Level::info, "reconnected to NATS at " + self->url_);
+  log(Level::info, "reconnected to NATS at " + self->url_);
   ++self->reconnects_;
 }
 
-void NatsLink::on_disconnected(natsConnection*, void* closure) {
+void NatsLink::on_disconnected(natsConnection* connection, void* closure) {
   const auto* self = static_cast<NatsLink*>(closure);
-  if (self->closing_ || !self->was_connected_) return;
+  if (self->closing_ || connection != self->raw().get()) return;
   log(Level::warning, "disconnected from NATS at " + self->url_ + "; trying to reconnect");
 }
 
-void NatsLink::on_closed(natsConnection*, void* closure) {
-  auto* self = static_cast<NatsLink*>(closure);
-  self->closed_ = true;
-  if (!self->closing_) log(Level::error, "the connection to NATS at " + self->url_ + " was closed for good");
-}
+void NatsLink::on_closed(natsConnection*, void* closure) { --static_cast<NatsLink*>(closure)->open_; }
 
-void NatsLink::on_error(natsConnection*, natsSubscription*, natsStatus status, void* closure) {
+void NatsLink::on_error(natsConnection* connection, natsSubscription*, natsStatus status, void* closure) {
   auto* self = static_cast<NatsLink*>(closure);
+  if (status == NATS_NOT_PERMITTED) ++self->violations_;
   const int64_t now = monotonic_us();
   if (now - self->error_logged_us_.exchange(now) < kRepeatLogUs) return;
-  log(Level::warning, "NATS at " + self->url_ + ": " + natsStatus_GetText(status));
+  const char* said = nullptr;
+  natsConnection_GetLastError(connection, &said);
+  const std::string why = status == NATS_NOT_PERMITTED && said != nullptr ? std::string(": ") + said : "";
+  log(Level::warning, "NATS at " + self->url_ + ": " + natsStatus_GetText(status) + why);
 }
 
 }  // namespace rv

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "security.h"
+
 namespace rv {
 
 struct ServeOptions {
@@ -22,6 +24,7 @@ struct ServeOptions {
   int64_t max_joined_rows = 16384;
   int max_message_bytes = 4 * 1024 * 1024;
   size_t queue_capacity = 1024;
+  Security security;
 };
 
 }  // namespace rv

@@ -57,7 +57,8 @@ Postbox::Postbox(const ServeOptions& options, const v1::ModelInfo& info, const s
     : options_(options),
       inbox_(inbox),
       stop_(stop),
-      link_(options.nats, "model " + options.endpoint + "/" + options.name + ":" + options.version + " " + options.replica),
+      link_(options.nats, "model " + options.endpoint + "/" + options.name + ":" + options.version + " " + options.replica,
+            options.security),
       consumer_(link_, options),
       registration_(link_, options, info, grpc_address, counters_),
       pull_(
@@ -103,9 +104,11 @@ bool Postbox::open() {
     } catch (const NatsError& error) {
       if (monotonic_us() - logged_us >= kRepeatLogUs) {
         logged_us = monotonic_us();
-        log(Level::warning, link_.is_connected()
-                                ? "waiting for stream " + consumer_.stream + " (" + consumer_.reason(error) + ")"
-                                : "waiting for NATS at " + redact(options_.nats));
+        if (!link_.is_refused()) {
+          log(Level::warning, link_.is_connected()
+                                  ? "waiting for stream " + consumer_.stream + " (" + consumer_.reason(error) + ")"
+                                  : "waiting for NATS at " + redact(options_.nats));
+        }
       }
     }
     if (!sleep(pause_ms)) return false;

@@ -26,8 +26,8 @@ class Postbox {
 
   // Whether parcels are being read.
   bool is_ready() const { return is_ready_; }
-  // Whether the connection was closed for good.
-  bool has_failed() const { return link_.is_closed(); }
+  // Whether the broker refuses this model's key or certificate; it is tried again.
+  bool is_refused() const { return link_.is_refused(); }
   // Whether, after *stop*, nothing more will be put into the inbox.
   bool has_stopped() const { return has_stopped_; }
   int64_t max_score_bytes() const;

@@ -43,6 +43,10 @@ void ContinuousPull::run(const std::atomic<bool>& stop) {
     rebuild_reason_ = error.what();
   }
   while (!stop) {
+    if (link_.is_given_up()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(kSliceMs));  // another connection is being made
+      continue;
+    }
     if (link_.reconnects() != seen_reconnects_) {
       seen_reconnects_ = link_.reconnects();
       failures_ = 0;
@@ -82,14 +86,11 @@ void ContinuousPull::release(int count, int credit) {
 }
 
 void ContinuousPull::subscribe() {
-  natsInbox* inbox = nullptr;
-  if (natsInbox_Create(&inbox) != NATS_OK) throw NatsError("inbox", NATS_NO_MEMORY);
   const std::lock_guard<std::mutex> lock(mutex_);
-  inbox_ = inbox;
-  natsInbox_Destroy(inbox);
+  inbox_ = link_.new_inbox();
   standing_ = 0;
   heard_us_ = monotonic_us();
-  const natsStatus status = natsConnection_SubscribeSync(&subscription_, link_.raw(), inbox_.c_str());
+  const natsStatus status = natsConnection_SubscribeSync(&subscription_, link_.raw().get(), inbox_.c_str());
   if (status != NATS_OK) throw NatsError("subscribe", status);
   const int free = credit_ - held_;
   // One half runs out earlier, and so they stay apart: a request is always standing.

@@ -14,7 +14,8 @@ bool is_interrupted() {
 }
 
 struct Client {
-  Client(const std::string& address, int max_message_bytes) : grpc(address, max_message_bytes) {}
+  Client(const std::string& address, int max_message_bytes, const rv::Security& security)
+      : grpc(address, max_message_bytes, security) {}
 
   rv::GrpcClient grpc;
   const int pid = getpid();
@@ -117,16 +118,27 @@ Rcpp::List answer_list(const rv::v1::ScoreReply& reply, bool int64_as_numeric) {
           Rcpp::_["traceparent"] = reply.traceparent()));
 }
 
+// The outputs as they came, or the error in their place; checked, for they will be joined.
+Rcpp::List framed(const rv::v1::ScoreReply& reply) {
+  if (!reply.has_error()) rv::check_frame(reply.outputs());
+  const Rcpp::Shield<SEXP> outputs(reply.has_error() ? static_cast<SEXP>(rv::fault_list(reply.error()))
+                                                     : static_cast<SEXP>(rv::raw_of(reply.outputs().SerializeAsString())));
+  return Rcpp::List::create(Rcpp::_["outputs"] = static_cast<SEXP>(outputs), Rcpp::_["model"] = reply.model(),
+                            Rcpp::_["version"] = reply.version(),
+                            Rcpp::_["rows"] = static_cast<double>(reply.outputs().rows()));
+}
+
 }  // namespace
 
 // [[Rcpp::export(rng = false)]]
-Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin) {
-  return rv::fault_list(rv::error_of_status(grpc_code, details, rv::octets_of(error_bin)));
+Rcpp::List status_fault(int grpc_code, const std::string& details, SEXP error_bin, const std::string& retry_after_ms) {
+  return rv::fault_list(rv::error_of_status(grpc_code, details, rv::octets_of(error_bin), retry_after_ms));
 }
 
 // [[Rcpp::export(rng = false)]]
-SEXP client_make(const std::string& address, int max_message_bytes) {
-  return Rcpp::XPtr<Client>(new Client(address, max_message_bytes));
+SEXP client_make(const std::string& address, int max_message_bytes, const Rcpp::List& security) {
+  return rv::guarded(
+      [&]() -> SEXP { return Rcpp::XPtr<Client>(new Client(address, max_message_bytes, rv::security_of(security))); });
 }
 
 // [[Rcpp::export(rng = false)]]
@@ -145,14 +157,15 @@ SEXP client_score(SEXP client, const Rcpp::List& request, double timeout_ms, boo
   });
 }
 
+// *as_frames*: the outputs stay serialized frames.
 // [[Rcpp::export(rng = false)]]
-SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, bool int64_as_numeric) {
+SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, bool int64_as_numeric, bool as_frames) {
   return called([&]() -> SEXP {
     std::vector<rv::v1::ScoreRequest> messages;
     for (SEXP request : requests) messages.push_back(request_of(Rcpp::List(request)));
     Rcpp::List answers;
     for (const auto& reply : client_of(client).grpc.stream(messages, static_cast<int64_t>(timeout_ms), is_interrupted)) {
-      answers.push_back(answer_list(reply, int64_as_numeric));
+      answers.push_back(as_frames ? framed(reply) : answer_list(reply, int64_as_numeric));
     }
     return answers;
   });

@@ -5,6 +5,7 @@
 #include "names.h"
 #include "r_model.h"
 #include "scoring.h"
+#include "security.h"
 #include "text.h"
 
 namespace {
@@ -32,6 +33,20 @@ rv::WantedTypes wanted_of(const Rcpp::CharacterVector& types) {
 }
 
 }  // namespace
+
+namespace rv {
+
+Security security_of(const Rcpp::List& list) {
+  Security security;
+  security.key = Rcpp::as<std::string>(list["key"]);
+  security.ca = Rcpp::as<std::string>(list["ca"]);
+  security.cert = Rcpp::as<std::string>(list["cert"]);
+  security.cert_key = Rcpp::as<std::string>(list["cert_key"]);
+  security.is_tls = Rcpp::as<bool>(list["tls"]);
+  return security;
+}
+
+}  // namespace rv
 
 // [[Rcpp::export(rng = false)]]
 SEXP frame_encode(SEXP table, const Rcpp::CharacterVector& types) {
@@ -140,6 +155,9 @@ SEXP name_check(const std::string& kind, const std::string& value) {
 SEXP version_check(const std::string& value) {
   return rv::guarded([&]() -> SEXP { return Rcpp::wrap(rv::version_token(value)); });
 }
+
+// [[Rcpp::export(rng = false)]]
+bool is_valid_key(const std::string& text) { return rv::is_key(text); }
 
 // [[Rcpp::export(rng = false)]]
 Rcpp::List postbox_names(const std::string& endpoint, const std::string& model, const std::string& version,

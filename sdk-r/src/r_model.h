@@ -7,6 +7,7 @@
 
 #include "r_frame.h"
 #include "rendezvous/v1/score.pb.h"
+#include "security.h"
 
 namespace rv {
 
@@ -54,6 +55,9 @@ Rcpp::List list_of(const v1::Timing& timing);
 
 Rcpp::RawVector raw_of(const std::string& octets);
 std::string octets_of(SEXP raw);
+
+// What R/security.R has checked.
+Security security_of(const Rcpp::List& list);
 
 // Runs *body*; a Fault becomes a value of class `rdv_fault`.
 template <typename Body>

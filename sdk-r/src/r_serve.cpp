@@ -59,7 +59,6 @@ class Replica {
   bool work(const std::string& address) {
     bool is_announced = false;
     while (!has_drained()) {
-      if (postbox_ && postbox_->has_failed() && !Signals::stop) return false;  // closed for good
       Work next = inbox_.take(kWaitMs, Signals::stop);
       if (!is_announced && (!postbox_ || postbox_->is_ready())) {
         is_announced = true;
@@ -72,7 +71,7 @@ class Replica {
     return !model_.watch.is_abandoned;
   }
 
-  // Ends what was begun. After a failure there are calls that nobody will work on: they are told so, for gRPC waits
+  // Ends what was begun. After an exception there are calls that nobody will work on: they are told so, for gRPC waits
   // until each is answered.
   void end() {
     if (!watching_.joinable()) return;
@@ -166,6 +165,7 @@ class Replica {
     const int64_t tick_ms = std::max<int64_t>(1, std::min(kTickMs, options_.ack_wait_us / 6000));
     int64_t stopped_us = 0, interrupted_us = 0;
     std::thread closing;
+    bool was_refused = false;
     while (!is_done_) {
       std::this_thread::sleep_for(std::chrono::milliseconds(tick_ms));
       const int64_t now = monotonic_us(), since = model_.watch.since_us;
@@ -177,7 +177,10 @@ class Replica {
       if (postbox_ && !(is_over && now - since > options_.scoring_limit_us + options_.ack_wait_us)) {
         postbox_->signal_progress();
       }
-      if (!Signals::stop) continue;
+      if (!Signals::stop) {
+        was_refused = tell_health(was_refused);
+        continue;
+      }
       if (!stopped_us) {
         stopped_us = now;
         log(Level::info, "draining; a second signal ends this process at once");
@@ -186,6 +189,13 @@ class Replica {
       drain(since, now - stopped_us);
     }
     if (closing.joinable()) closing.join();
+  }
+
+  // Whether the broker refuses this model: then health says NOT_SERVING.
+  bool tell_health(bool was_refused) {
+    if (!postbox_ || !grpc_ || postbox_->is_refused() == was_refused) return was_refused;
+    grpc_->set_healthy(was_refused);
+    return !was_refused;
   }
 
   void close_grpc() {
@@ -241,6 +251,7 @@ ServeOptions options_of(const Rcpp::List& list) {
   options.max_joined_rows = static_cast<int64_t>(Rcpp::as<double>(list["max_joined_rows"]));
   options.max_message_bytes = Rcpp::as<int>(list["max_message_bytes"]);
   options.queue_capacity = static_cast<size_t>(Rcpp::as<int>(list["queue_capacity"]));
+  options.security = security_of(list["security"]);
   check_name("endpoint", options.endpoint);
   check_name("model", options.name);
   check_version(options.version);

@@ -8,7 +8,7 @@
 namespace {
 
 struct Wire {
-  explicit Wire(const std::string& url) : link(url, "test") {}
+  Wire(const std::string& url, const rv::Security& security) : link(url, "test", security) {}
   ~Wire() { natsSubscription_Destroy(subscription); }
 
   rv::NatsLink link;
@@ -24,7 +24,9 @@ auto on_wire(SEXP pointer, Body body) {
 }  // namespace
 
 // [[Rcpp::export(rng = false)]]
-SEXP wire_open(const std::string& url) { return Rcpp::XPtr<Wire>(new Wire(url)); }
+SEXP wire_open(const std::string& url, const Rcpp::List& security) {
+  return rv::guarded([&]() -> SEXP { return Rcpp::XPtr<Wire>(new Wire(url, rv::security_of(security))); });
+}
 
 // [[Rcpp::export(rng = false)]]
 bool wire_is_connected(SEXP wire) {
@@ -41,7 +43,7 @@ std::string wire_request(SEXP wire, const std::string& subject, SEXP data, doubl
 // [[Rcpp::export(rng = false)]]
 bool wire_subscribe(SEXP wire, const std::string& subject) {
   return on_wire(wire, [&](Wire& open) {
-    return natsConnection_SubscribeSync(&open.subscription, open.link.raw(), subject.c_str()) == NATS_OK &&
+    return natsConnection_SubscribeSync(&open.subscription, open.link.raw().get(), subject.c_str()) == NATS_OK &&
            open.link.flush(static_cast<int64_t>(2000));
   });
 }
@@ -65,8 +67,8 @@ int credit_after(int present, int least, int scored, double took_us, bool is_aga
 }
 
 // [[Rcpp::export(rng = false)]]
-int stream_unread(const std::string& address, SEXP frame, int count, double within_ms) {
+int stream_unread(const std::string& address, SEXP frame, int count, double stuck_ms) {
   rv::v1::ScoreRequest request;
   request.mutable_inputs()->ParseFromString(rv::octets_of(frame));
-  return rv::write_unread(address, request, count, static_cast<int64_t>(within_ms));
+  return rv::write_unread(address, request, count, static_cast<int64_t>(stuck_ms));
 }

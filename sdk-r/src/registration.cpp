@@ -63,7 +63,7 @@ void Registration::remove() {
   const Msg msg(made);
   natsMsg* reply = nullptr;
   natsStatus status = natsMsgHeader_Set(made, "KV-Operation", "DEL");
-  if (status == NATS_OK) status = natsConnection_RequestMsg(&reply, link_.raw(), made, kRequestTimeoutMs);
+  if (status == NATS_OK) status = natsConnection_RequestMsg(&reply, link_.raw().get(), made, kRequestTimeoutMs);
   const Msg answer(reply);
   if (status != NATS_OK) {
     log(Level::debug, std::string("replica's entry not removed, it runs out by itself: ") + natsStatus_GetText(status));
@@ -77,6 +77,7 @@ void Registration::ensure_bucket(const char* bucket, int64_t history, int64_t tt
     return;
   } catch (const NatsError& error) {
     if (error.code != 404) throw;
+    if (link_.has_key()) throw NatsError("bucket " + stream + " is not there yet, the router makes it", 404, 0);
   }
   for (const int servers : {kClusterServers, 1}) {
     try {

@@ -9,7 +9,7 @@ start_cluster <- function(env = parent.frame()) {
   for (node in 1:3) start_node(cluster, node)
   for (node in 1:3) wait_until_healthy(cluster, node)
   cluster$url <- paste0("nats://127.0.0.1:", cluster$ports[, "client"], collapse = ", ")
-  cluster$wire <- wire_open(cluster$url)
+  cluster$wire <- open_wire(cluster$url)
   wait_until("the connection", function() wire_is_connected(cluster$wire))
   body <- '{"name": "RV_e", "subjects": ["rv.e.input", "rv.e.decision"], "storage": "file", "num_replicas": 3}'
   wait_until("the stream", function() {

@@ -6,6 +6,8 @@ nats_server_binary <- function() {
   found
 }
 
+open_wire <- function(url, ...) unwrap(wire_open(url, security_of(..., plain = TRUE)))
+
 # Calls until it gives something that is true; fails the test after the limit.
 wait_until <- function(what, check, limit_s = 15) {
   deadline <- now_s() + limit_s
@@ -74,7 +76,7 @@ start_site <- function(model_code, ..., env = parent.frame()) {
   site$store <- tempfile("store")
   site$nats <- start_nats(site$port, site$store)
   site$url <- paste0("nats://127.0.0.1:", site$port)
-  site$wire <- wire_open(site$url)
+  site$wire <- open_wire(site$url)
   wait_until("the connection", function() wire_is_connected(site$wire))
   stream <- function(name, subjects) {
     body <- sprintf('{"name": "%s", "subjects": [%s], "storage": "file"}', name, paste0('"', subjects, '"', collapse = ", "))
@@ -93,11 +95,21 @@ start_site <- function(model_code, ..., env = parent.frame()) {
 withr_defer <- function(code, env) do.call(on.exit, list(substitute(code), add = TRUE, after = FALSE), envir = env)
 
 start_model <- function(site, model_code, environment = character()) {
+  begin_model(site, model_code, environment)
+  await_model(site)
+}
+
+# Without waiting for it to be ready.
+begin_model <- function(site, model_code, environment = character()) {
   script <- tempfile("model", fileext = ".R")
   writeLines(c("library(rendezvous)", model_code), script)
   environment <- c(RENDEZVOUS_ENDPOINT = "e", RENDEZVOUS_NATS = site$url, R_LIBS = paste(.libPaths(), collapse = ":"), environment)
-  program <- start_program(c(file.path(R.home("bin"), "Rscript"), script), environment)
-  site$models <- c(site$models, list(program))
+  site$model <- start_program(c(file.path(R.home("bin"), "Rscript"), script), environment)
+  site$models <- c(site$models, list(site$model))
+}
+
+await_model <- function(site) {
+  program <- site$model
   program$ready <- wait_until("the ready line", function() {
     line <- grep("^ready: ", strsplit(printed(program), "\n")[[1]], value = TRUE)
     if (length(line)) line

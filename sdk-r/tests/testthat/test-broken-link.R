@@ -1,23 +1,22 @@
 # What must hold when the connection to the broker is lost, for a while or for good.
 
-test_that("a model whose connection is closed for good answers who waits, and ends with status 1", {
-  site <- start_site("rdv_serve(function(df) {
-    message('begun')
-    Sys.sleep(3)
-    list(y = df$x)
-  })")
-  code <- sprintf("client <- rendezvous::rdv_client('%s')
-    answers <- rendezvous::rdv_stream(client, lapply(1:8, function(i) list(x = i)))
-    cat(vapply(answers, function(each) class(each)[1], ''))", site$model$address)
-  client <- start_code(code)
-  wait_until("the first request", function() grepl("begun", printed(site$model, "err")))
+test_that("a model that its broker refuses answers who calls it, says that it does not serve, and goes on when it may", {
+  site <- start_site("rdv_serve(function(df) list(y = df$x))")
   end_program(site$nats, tools::SIGTERM)
   exit_status(site$nats)
-  site$nats <- start_nats(site$port, site$store, "--user", "other", "--pass", "other")
-  expect_identical(exit_status(site$model, 12), 1L)
-  expect_match(printed(site$model, "err"), "closed for good")
-  exit_status(client)
-  expect_match(printed(client), "^data.frame .*rendezvous_unavailable rendezvous_unavailable$")
+  strict <- start_nats(site$port, site$store, "--user", "other", "--pass", "other")
+  wait_until("the refusal", function() grepl("ERROR rendezvous: NATS at .* refuses this connection", printed(site$model, "err")))
+  expect_error(rdv_health(site$model$address), "NOT_SERVING", class = "rendezvous_unavailable")
+  expect_identical(rdv_score(rdv_client(site$model$address), list(x = 3))$y, 3)
+  end_program(strict, tools::SIGTERM)
+  exit_status(strict)
+  site$nats <- start_nats(site$port, site$store)
+  wait_until("the connection", function() wire_is_connected(site$wire))
+  wire_subscribe(site$wire, "rv.e.score.*.in-memory") # the test's connection was given up as well
+  wait_until("health", function() rdv_health(site$model$address))
+  expect_identical(score_of(site, send_parcel(site, list(x = 7)))$outputs$y, 7)
+  end_program(site$model, tools::SIGTERM)
+  expect_identical(exit_status(site$model), 0L)
 })
 
 messages_in <- function(site, stream) {
@@ -51,7 +50,7 @@ test_that("a parcel whose items do not own its rows is answered and taken off th
   # The first item's rows, 1, become 3: they stand between its request id and its deadline.
   at <- grepRaw(as.raw(c(0x10, 0x01, 0x18)), raw, fixed = TRUE)
   raw[at + 1] <- as.raw(3)
-  advisories <- wire_open(site$url)
+  advisories <- open_wire(site$url)
   wait_until("the connection", function() wire_is_connected(advisories))
   wire_subscribe(advisories, "$JS.EVENT.ADVISORY.>")
   wire_request(site$wire, "rv.e.input", raw, 2000)

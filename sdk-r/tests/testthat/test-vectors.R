@@ -149,7 +149,7 @@ test_that("the table of errors is that of the vectors", {
 
 test_that("failed calls become the errors of the vectors", {
   for (case in vectors("statuses")) {
-    error <- condition_of(status_fault(case$grpc_code, case$details, unhex(case$error_bin)))
+    error <- condition_of(status_fault(case$grpc_code, case$details, unhex(case$error_bin), ""))
     expect_identical(
       list(error$code, conditionMessage(error), error$retryable), list(case$code, case$message, case$retryable),
       info = case$name
