@@ -1,4 +1,7 @@
-"""Addresses of model servers: `grpc://host:port`, `oip+grpc://host:port/model`, `oip+http://host:port/model`."""
+"""Addresses of model servers: `grpc://host:port`, `oip+grpc://host:port/model`, `oip+http://host:port/model`.
+
+An `s` after the scheme (`grpcs`, `oip+grpcs`, `oip+https`) means TLS.
+"""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +24,8 @@ _FORMS = {
     OIP_HTTP: f"{OIP_HTTP}://host:port/model[/version]",
 }
 
+_SECURE = {f"{scheme}s": scheme for scheme in _FORMS}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarAddress:
@@ -30,6 +35,8 @@ class FarAddress:
     """`SCORE`, `OIP_GRPC` or `OIP_HTTP`."""
     target: str
     """`host:port`."""
+    tls: bool = False
+    """Whether the connection is encrypted, and the server checked."""
     model: str = ""
     """Name of the model there; for `SCORE` the endpoint that is named in requests, empty: none."""
     version: str = ""
@@ -37,7 +44,7 @@ class FarAddress:
 
     def __str__(self) -> str:
         parts = [quote(part, safe="") for part in (self.model, self.version) if part]
-        return "/".join([f"{self.scheme}://{self.target}", *parts])
+        return "/".join([f"{self.scheme}{'s' if self.tls else ''}://{self.target}", *parts])
 
 
 def parse_address(text: str) -> FarAddress:
@@ -47,7 +54,8 @@ def parse_address(text: str) -> FarAddress:
         BridgeError: another scheme, no host or port, no model where one is needed, or anything beyond that.
     """
     parts = urlsplit(text)
-    if "://" not in text or parts.scheme not in _FORMS:
+    scheme = _SECURE.get(parts.scheme, parts.scheme)
+    if "://" not in text or scheme not in _FORMS:
         raise BridgeError(_refusal(text, _scheme_fault(text, parts.scheme)))
     try:
         port = parts.port
@@ -58,23 +66,23 @@ def parse_address(text: str) -> FarAddress:
     if parts.username is not None or parts.query or parts.fragment:
         raise BridgeError(_refusal(text, "only host, port and path may be given"))
     path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
-    most = 1 if parts.scheme == SCORE else 2
+    most = 1 if scheme == SCORE else 2
     if len(path) > most:
         raise BridgeError(_refusal(text, f"its path has {len(path)} parts, at most {most} may be given"))
-    if not path and parts.scheme != SCORE:
+    if not path and scheme != SCORE:
         raise BridgeError(_refusal(text, "it does not name the model"))
     model, version = (*path, "", "")[:2]
-    return FarAddress(scheme=parts.scheme, target=parts.netloc, model=model, version=version)
+    return FarAddress(scheme=scheme, target=parts.netloc, tls=scheme != parts.scheme, model=model, version=version)
 
 
 def _scheme_fault(text: str, scheme: str) -> str:
     if "://" not in text:
         return "it has no scheme"
-    aliases = {"http": OIP_HTTP, "https": OIP_HTTP, "oip": OIP_GRPC, "grpc+oip": OIP_GRPC, "http+oip": OIP_HTTP}
-    near = aliases.get(scheme) or next(iter(get_close_matches(scheme, _FORMS, n=1)), None)
+    aliases = {"http": OIP_HTTP, "https": f"{OIP_HTTP}s", "oip": OIP_GRPC, "grpc+oip": OIP_GRPC, "http+oip": OIP_HTTP}
+    near = aliases.get(scheme) or next(iter(get_close_matches(scheme, [*_FORMS, *_SECURE], n=1)), None)
     return f"scheme {scheme!r} is unknown" + (f", did you mean {near!r}?" if near else "")
 
 
 def _refusal(text: str, fault: str) -> str:
     forms = ", ".join(_FORMS.values())
-    return f"address {text!r}: {fault}; write {forms}"
+    return f"address {text!r}: {fault}; write {forms}; with TLS an s follows the scheme, {SCORE}s://"

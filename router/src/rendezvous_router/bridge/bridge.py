@@ -55,17 +55,23 @@ def open_far(options: BridgeOptions) -> Far:
     """Returns the model server, not yet asked anything."""
     to = options.to
     if to.scheme == OIP_GRPC:
-        return OipGrpcFar(to, mapping=options.mapping, max_message_bytes=options.max_message_bytes)
+        return OipGrpcFar(
+            to,
+            mapping=options.mapping,
+            max_message_bytes=options.max_message_bytes,
+            credentials=options.far_credentials,
+        )
     if to.scheme == OIP_HTTP:
         return OipHttpFar(
             to,
             mapping=options.mapping,
             connections=options.concurrency + 1,
             max_message_bytes=options.max_message_bytes,
+            credentials=options.far_credentials,
         )
     if options.mapping.parameters:
         raise BridgeError("mapping: parameters: the service Score has none; they belong to oip+grpc and oip+http")
-    return ScoreFar(to, max_message_bytes=options.max_message_bytes)
+    return ScoreFar(to, max_message_bytes=options.max_message_bytes, credentials=options.far_credentials)
 
 
 class Bridge:

@@ -1,5 +1,7 @@
 """Channels to model servers, and what their failures mean to a bridge."""
 
+from dataclasses import replace
+
 import grpc
 from rendezvous_proto.errors import (
     ErrorCode,
@@ -8,6 +10,7 @@ from rendezvous_proto.errors import (
     RendezvousError,
     UnavailableError,
 )
+from rendezvous_sdk.credentials import Credentials
 
 from rendezvous_router.bridge.address import FarAddress
 from rendezvous_router.bridge.errors import BridgeError, FarSilentError, FarWaitError
@@ -32,24 +35,29 @@ class CallTimedOutError(ModelFailedError):
     """The model server did not answer before the call's deadline."""
 
 
-def open_channel(target: str, max_message_bytes: int) -> grpc.Channel:
-    """Returns a channel that tries again within a second when its server comes back, and notices when it is gone."""
-    return grpc.insecure_channel(
-        target,
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-            ("grpc.keepalive_time_ms", 10_000),
-            ("grpc.keepalive_timeout_ms", 5_000),
-            # Servers that count pings strictly close the connection of a client that pings while it has no call.
-            ("grpc.keepalive_permit_without_calls", 0),
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_http_proxy", 0),
-        ],
-    )
+def open_channel(address: FarAddress, max_message_bytes: int, credentials: Credentials) -> grpc.Channel:
+    """Returns a channel that tries again within a second when its server comes back, and notices when it is gone.
+
+    Raises:
+        InvalidRequestError: a file of the credentials cannot be read.
+    """
+    options = [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        # Servers that count pings strictly close the connection of a client that pings while it has no call.
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    secure = replace(credentials, tls=True).channel_credentials() if address.tls else None
+    if secure is None:
+        return grpc.insecure_channel(address.target, options)
+    return grpc.secure_channel(address.target, secure, options)
 
 
 def reason_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:

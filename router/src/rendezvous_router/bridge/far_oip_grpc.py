@@ -6,6 +6,7 @@ import grpc
 from rendezvous_proto import inference, v1
 from rendezvous_proto.errors import InvalidOutputError, RendezvousError, UnavailableError
 from rendezvous_proto.ids import new_id
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.grpc_errors import from_rpc
 
 from rendezvous_router.bridge.address import FarAddress
@@ -38,11 +39,19 @@ class OipGrpcFar:
         address: where it is.
         mapping: parameters of each request, and how tensors are written.
         max_message_bytes: largest message.
+        credentials: for an address with TLS; None: the system's authorities, and no own certificate.
     """
 
-    def __init__(self, address: FarAddress, *, mapping: MappingSpec, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        address: FarAddress,
+        *,
+        mapping: MappingSpec,
+        max_message_bytes: int,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.address = address
-        self._channel = open_channel(address.target, max_message_bytes)
+        self._channel = open_channel(address, max_message_bytes, credentials or Credentials())
         self._stub = inference.GRPCInferenceServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
         self._parameters = {name: _parameter(value) for name, value in mapping.parameters.items()}
         self._is_raw = mapping.contents == "raw"

@@ -18,6 +18,7 @@ from rendezvous_proto.errors import (
     UnavailableError,
 )
 from rendezvous_proto.ids import new_id
+from rendezvous_sdk.credentials import Credentials
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from rendezvous_router.bridge.address import FarAddress
@@ -43,13 +44,32 @@ class OipHttpFar:
         mapping: parameters of each request.
         connections: most connections that are kept open.
         max_message_bytes: largest answer, unpacked where it came compressed.
+        credentials: for an address with TLS; None: the system's authorities, and no own certificate.
     """
 
-    def __init__(self, address: FarAddress, *, mapping: MappingSpec, connections: int, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        address: FarAddress,
+        *,
+        mapping: MappingSpec,
+        connections: int,
+        max_message_bytes: int,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.address = address
         self._max_bytes = max_message_bytes
-        self._pool = urllib3.HTTPConnectionPool(
-            *_host_and_port(address.target), maxsize=connections, retries=False, block=False
+        host, port = _host_and_port(address.target)
+        self._pool: urllib3.HTTPConnectionPool = (
+            urllib3.HTTPSConnectionPool(
+                host,
+                port,
+                maxsize=connections,
+                retries=False,
+                block=False,
+                ssl_context=(credentials or Credentials()).ssl_context(),
+            )
+            if address.tls
+            else urllib3.HTTPConnectionPool(host, port, maxsize=connections, retries=False, block=False)
         )
         version = f"/versions/{quote(address.version, safe='')}" if address.version else ""
         self._path = f"/v2/models/{quote(address.model, safe='')}{version}"

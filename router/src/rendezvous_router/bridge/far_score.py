@@ -7,6 +7,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidOutputError, RendezvousError
 from rendezvous_proto.ids import new_id
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.grpc_errors import from_rpc
 
 from rendezvous_router.bridge.address import FarAddress
@@ -28,11 +29,12 @@ class ScoreFar:
     Args:
         address: where it is.
         max_message_bytes: largest message.
+        credentials: for an address with TLS; None: the system's authorities, and no own certificate.
     """
 
-    def __init__(self, address: FarAddress, *, max_message_bytes: int) -> None:
+    def __init__(self, address: FarAddress, *, max_message_bytes: int, credentials: Credentials | None = None) -> None:
         self.address = address
-        self._channel = open_channel(address.target, max_message_bytes)
+        self._channel = open_channel(address, max_message_bytes, credentials or Credentials())
         self._score = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._has_health = True

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from rendezvous_proto.errors import InvalidRequestError
 from rendezvous_proto.postbox import DEFAULT_ACK_WAIT_S
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
 
 from rendezvous_router.bridge.address import FarAddress
@@ -28,6 +29,8 @@ class BridgeOptions:
     """Its version there."""
     to: FarAddress
     """Where the model is."""
+    far_credentials: Credentials = field(default_factory=Credentials)
+    """Authority of the model server's certificate, and the own one that is shown to it, where the address has TLS."""
     mapping: MappingSpec = field(default_factory=MappingSpec)
     """How the endpoint's columns become the model's, and back."""
     nats: str = DEFAULT_NATS
@@ -58,6 +61,10 @@ class BridgeOptions:
         _check_range("timeout", self.timeout_s, 0.01, 3600.0)
         _check_range("scoring limit", self.scoring_limit_s, 0.01, 3600.0)
         _check_range("grpc port", self.grpc_port or 0, 0, 65535)
+        if self.far_credentials.uses_tls and not self.to.tls:
+            raise InvalidRequestError(
+                f"address {self.to} is without TLS, so --ca, --cert and --cert-key mean nothing: write {self.to.scheme}s://"
+            )
         self.serving()
 
     def serving(self) -> ServeOptions:

@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rendezvous.spec import parse_duration
 from rendezvous_proto.errors import InvalidRequestError
+from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.signals import heed_sigterm_early
 from rich.markup import escape
@@ -35,9 +36,17 @@ def bridge(
         str,
         typer.Option(
             help="The model server: grpc://host:port (service Score), or oip+grpc://host:port/model or "
-            "oip+http://host:port/model (Open Inference Protocol; /version may follow)."
+            "oip+http://host:port/model (Open Inference Protocol; /version may follow); "
+            "grpcs, oip+grpcs, oip+https: with TLS."
         ),
     ],
+    ca: Annotated[
+        Path | None, typer.Option(help="Authority of the model server's certificate, PEM, for grpcs:// and the like.")
+    ] = None,
+    cert: Annotated[
+        Path | None, typer.Option(help="Certificate chain shown to the model server, PEM: mutual TLS.")
+    ] = None,
+    cert_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     inputs: Annotated[
         str | None,
         typer.Option(help="What the model's tensors are made of: tensor=column, tensor:FP32=\\[column,column], ..."),
@@ -88,6 +97,7 @@ def bridge(
             name=name,
             version=version,
             to=parse_address(to),
+            far_credentials=Credentials(ca=ca, cert=cert, cert_key=cert_key),
             mapping=_mapping(mapping, inputs, outputs),
             nats=nats_address(nats),
             concurrency=concurrency,
