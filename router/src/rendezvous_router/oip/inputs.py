@@ -4,7 +4,7 @@ One tensor for each column, under its name; the first dimension is the rows. `<c
 says which rows of a column are missing: the protocol knows no missing values, and NaN is a number.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import prod
@@ -68,17 +68,22 @@ def frame_of(tensors: Sequence[Tensor], declared: Sequence[ColumnSpec], what: st
     if len(by_name) != len(tensors):
         _refuse_twice(tensors)
     rows = _rows_of(tensors) if tensors else 0
-    columns = []
+    frame = v1.Frame(rows=rows)
     for spec in declared or _as_they_come(tensors, what):
         tensor = by_name.pop(spec.name, None)
         if tensor is None:
             raise _absent(spec, tensors, declared, what)
-        columns.append(_read(tensor, KINDS[spec.type], spec.shape, what))
+        _check_kind(tensor, spec.type, spec.shape, what)
+        # Added in place: a list of columns would be copied.
+        _fill(frame.columns.add(name=spec.name, type=KINDS[spec.type], shape=spec.shape), tensor)
     if by_name:
-        columns = [_with_missing(column, by_name.pop(column.name + MISSING, None), rows, what) for column in columns]
+        for column in frame.columns:
+            companion = by_name.pop(column.name + MISSING, None)
+            if companion is not None:
+                _mark_missing(column, companion, rows, what)
     if by_name:
         raise _unknown(next(iter(by_name)), declared, what)
-    return v1.Frame(rows=rows, columns=columns)
+    return frame
 
 
 def tensor_shape(column: ColumnSpec) -> list[int]:
@@ -136,25 +141,27 @@ def _rows_of(tensors: Sequence[Tensor]) -> int:
     return rows
 
 
-def _read(tensor: Tensor, kind: int, row_shape: Iterable[int], what: str) -> v1.Column:
-    datatype = datatype_of_type(kind)
+def _check_kind(tensor: Tensor, kind: str, row_shape: Sequence[int], what: str) -> None:
+    datatype = "BYTES" if kind == "STRING" else kind
     if tensor.datatype != datatype:
         raise _mismatch(tensor, what, "datatype", datatype, shown(tensor.datatype))
-    column = v1.Column(name=tensor.name, type=kind, shape=row_shape)  # type: ignore[arg-type] # the enum's number
-    expected, actual = list(column.shape), list(tensor.shape[1:])
+    expected, actual = list(row_shape), list(tensor.shape[1:])
     if actual != expected and not (prod(expected) == 1 == prod(actual) and max(len(actual), len(expected)) == 1):
         raise _mismatch(tensor, what, "shape", [-1, *expected], _dimensions(tensor.shape))
+
+
+def _fill(column: v1.Column, tensor: Tensor) -> None:
     try:
         tensor.fill(column, tensor.shape, tensor.contents)
     except TensorError as error:
         raise InvalidFrameError(f"tensor {tensor.name!r} {error}", {"tensor": tensor.name}) from error
-    return column
 
 
-def _with_missing(column: v1.Column, companion: Tensor | None, rows: int, what: str) -> v1.Column:
-    if companion is None:
-        return column
-    values = _read(companion, _BOOL, (), what).values
+def _mark_missing(column: v1.Column, companion: Tensor, rows: int, what: str) -> None:
+    _check_kind(companion, "BOOL", (), what)
+    marks = v1.Column(type=_BOOL)  # type: ignore[arg-type] # the enum's number
+    _fill(marks, companion)
+    values = marks.values
     if values.strip(b"\0\1"):
         raise InvalidFrameError(
             f"tensor {companion.name!r} has a byte that is neither 0 nor 1", {"tensor": companion.name}
@@ -163,7 +170,6 @@ def _with_missing(column: v1.Column, companion: Tensor | None, rows: int, what: 
     if mask.any():
         _blank(column, mask, rows)
         column.missing = np.packbits(mask, bitorder="little").tobytes()
-    return column
 
 
 def _blank(column: v1.Column, mask: "np.ndarray[Any, Any]", rows: int) -> None:

@@ -21,7 +21,15 @@ from rendezvous_router.oip.inputs import Tensor
 from rendezvous_router.oip.live import LiveModels, is_serving
 from rendezvous_router.oip.parameters import Value, refuse_shared_memory
 from rendezvous_router.oip.target import find_target
-from rendezvous_router.oip.tensors import datatype_of, fill_raw, fill_typed, is_typed, raw_of_column, typed_of_column
+from rendezvous_router.oip.tensors import (
+    Fill,
+    datatype_of,
+    fill_raw,
+    fill_typed,
+    is_typed,
+    raw_of_column,
+    typed_of_column,
+)
 from rendezvous_router.reception import SCORE, Reception
 
 __all__ = ["SERVICE", "InferenceService"]
@@ -155,46 +163,42 @@ def _parsed(raw: bytes, kind: type[_Asked]) -> _Asked:
 
 
 def _tensors_of(asked: inference.ModelInferRequest) -> Sequence[Tensor]:
-    for tensor in asked.inputs:
-        if tensor.parameters:
-            refuse_shared_memory(tensor.name, tensor.parameters)
     for output in asked.outputs:
         if output.parameters:
             refuse_shared_memory(output.name, output.parameters)
     raw = asked.raw_input_contents
-    if not raw:
-        return [
-            Tensor(each.name, each.datatype, each.shape, fill_typed, each.contents, _is_text(each))
-            for each in asked.inputs
-        ]
-    if len(raw) != len(asked.inputs):
+    if raw and len(raw) != len(asked.inputs):
         raise InvalidFrameError(
             f"raw_input_contents are {len(raw)} for {len(asked.inputs)} inputs: give the contents of all of them "
             "there, in their order, or of none",
             {"expected": len(asked.inputs), "actual": len(raw)},
         )
-    for each in asked.inputs:
+    if not raw:
+        return [_tensor_of(each, fill_typed, each.contents) for each in asked.inputs]
+    tensors = []
+    for each, contents in zip(asked.inputs, raw, strict=True):
         if each.HasField("contents") and each.contents.ByteSize():
             raise InvalidFrameError(
                 f"tensor {each.name[:80]!r} has contents both of its own and in raw_input_contents: give one of them",
                 {"tensor": each.name[:80]},
             )
-    return [
-        Tensor(each.name, each.datatype, each.shape, fill_raw, contents, _is_text(each))
-        for each, contents in zip(asked.inputs, raw, strict=True)
-    ]
+        tensors.append(_tensor_of(each, fill_raw, contents))
+    return tensors
 
 
-def _is_text(tensor: inference.ModelInferRequest.InferInputTensor) -> bool:
-    return "content_type" in tensor.parameters and tensor.parameters["content_type"].string_param == "str"
+def _tensor_of(tensor: inference.ModelInferRequest.InferInputTensor, fill: Fill, contents: object) -> Tensor:
+    is_text, parameters = False, tensor.parameters
+    if parameters:
+        refuse_shared_memory(tensor.name, parameters)
+        is_text = "content_type" in parameters and parameters["content_type"].string_param == "str"
+    return Tensor(tensor.name, tensor.datatype, tuple(tensor.shape), fill, contents, is_text)
 
 
 def _response(asked: inference.ModelInferRequest, answer: Answer, *, is_raw: bool) -> inference.ModelInferResponse:
     """Returns the answer with contents as the request had them; FP16, which has no typed ones, makes all raw."""
     columns, rows = answer.columns, answer.rows
     is_raw = is_raw or not all(is_typed(column) for column in columns)
-    tensor = inference.ModelInferResponse.InferOutputTensor
-    return inference.ModelInferResponse(
+    response = inference.ModelInferResponse(
         model_name=asked.model_name,
         model_version=answer.version,
         id=asked.id,
@@ -204,17 +208,16 @@ def _response(asked: inference.ModelInferRequest, answer: Answer, *, is_raw: boo
             else inference.InferParameter(string_param=value)
             for name, value in answer.parameters.items()
         },
-        outputs=[
-            tensor(
-                name=column.name,
-                datatype=datatype_of(column),
-                shape=[rows, *column.shape],
-                contents=None if is_raw else typed_of_column(column),
-            )
-            for column in columns
-        ],
         raw_output_contents=[raw_of_column(column) for column in columns] if is_raw else (),
     )
+    for column in columns:  # added in place: a list of them would be copied
+        response.outputs.add(
+            name=column.name,
+            datatype=datatype_of(column),
+            shape=(rows, *column.shape),
+            contents=None if is_raw else typed_of_column(column),
+        )
+    return response
 
 
 def _metadata_of(tensor: TensorAbout) -> inference.ModelMetadataResponse.TensorMetadata:
