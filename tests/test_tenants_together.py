@@ -179,11 +179,12 @@ async def test_no_key_is_ever_written_down(house: TenantHouse, tmp_path: Path) -
     for key in (*keys, wrong, Key(keys[0].id, wrong.secret)):
         await _is(house, key, RendezvousError)
     model.stop()
+    files = await asyncio.to_thread(lambda: list(tmp_path.rglob("*")))
     secrets = [key.secret for key in (*keys, wrong)]
     secrets += [house.tenancy.key(role, "bank").secret for role in ("router", "decoy", "models")]
     found = [
         (path.name, number)
-        for path in tmp_path.rglob("*")
+        for path in files
         if path.is_file()
         for number, secret in enumerate(secrets)
         if secret.encode() in path.read_bytes()
