@@ -5,7 +5,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Inference:
         self._python = python
 
     def triton(self, flavour: str, requests: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Sends requests with tritonclient in one process; returns what it got for each (tests/oip/triton_calls.py)."""
+        """Sends requests with tritonclient in one process; returns what it got for each (tests/oip/triton_client.py)."""
         address = self.grpc if flavour.startswith("grpc") else self.rest
         command = [self._python, "-W", "error::UserWarning", str(HERE / "triton_client.py"), flavour, address]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -122,6 +122,3 @@ def inference(tmp_path_factory: pytest.TempPathFactory, triton_python: str) -> I
     finally:
         stack.stop()
         server.stop()
-
-
-Ask = Callable[[str, list[Mapping[str, Any]]], list[dict[str, Any]]]
