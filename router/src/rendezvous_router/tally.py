@@ -17,6 +17,11 @@ REPEATED = "repeated"
 """How a request may end."""
 
 
+def system_of(method: str) -> str:
+    """Returns the system of a method, as telemetry names it: `http` for `POST /v1/...`, else `grpc`."""
+    return "http" if " " in method else "grpc"
+
+
 @dataclass(slots=True)
 class ModelTally:
     """What one model did at one endpoint. Counts are of requests, not of parcels."""

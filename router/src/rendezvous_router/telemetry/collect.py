@@ -8,7 +8,7 @@ from typing import Protocol
 from rendezvous_router.desk import Desk
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.postbox import Postbox
-from rendezvous_router.tally import EndpointTally, ModelTally, error_name
+from rendezvous_router.tally import EndpointTally, ModelTally, error_name, system_of
 from rendezvous_router.telemetry.fleet_watch import FleetState, FleetWatch
 from rendezvous_router.telemetry.histogram import Histogram
 from rendezvous_router.telemetry.metrics import BY_NAME, Metric
@@ -75,7 +75,7 @@ def _put_ended(put: Put, endpoint: str, tally: EndpointTally) -> None:
     for (how, code), count in tuple(tally.ended.items()):
         put("rendezvous.requests", count, endpoint, how, code)
     for (method, status), histogram in tuple(tally.calls_s.items()):
-        put("rpc.server.call.duration", histogram, endpoint, "grpc", method, status)
+        put("rpc.server.call.duration", histogram, endpoint, system_of(method), method, status)
 
 
 def _put_endpoint(put: Put, name: str, desk: Desk) -> None:

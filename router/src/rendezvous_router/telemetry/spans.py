@@ -27,7 +27,7 @@ from rendezvous_proto.postbox import consumer_name, input_subject
 from rendezvous_proto.v1 import ItemScore, ParcelScore
 
 from rendezvous_router.parcels import OpenParcel, Request
-from rendezvous_router.tally import error_name
+from rendezvous_router.tally import error_name, system_of
 from rendezvous_router.telemetry.tracing import RequestTrace, Tracing, context_of_span
 
 Attributes = dict[str, AttributeValue]
@@ -269,7 +269,7 @@ class SpanBook:
 
     def _call(self, method: str, error: RendezvousError | None) -> Attributes:
         attributes: Attributes = {
-            "rpc.system.name": "grpc",
+            "rpc.system.name": system_of(method),
             "rpc.method": method,
             "rpc.response.status_code": error.facts.grpc_status if error is not None else "OK",
             "server.address": self._host,
