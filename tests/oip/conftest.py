@@ -81,7 +81,7 @@ class Inference:
         self._python = python
 
     def triton(self, flavour: str, requests: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Sends requests with tritonclient in one process; returns what it got for each (tests/oip/triton_client.py)."""
+        """Sends requests with tritonclient in one process; returns what it got for each (triton_client.py)."""
         address = self.grpc if flavour.startswith("grpc") else self.rest
         command = [self._python, "-W", "error::UserWarning", str(HERE / "triton_client.py"), flavour, address]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
