@@ -19,6 +19,8 @@ Schema = dict[str, Any]
 _VERSION = "0.1.0"
 _HTTP_FAULTS = (406, 408, 415, 431)
 _STATUSES = sorted({facts.http_status for facts in ERROR_TABLE.values()} | set(_HTTP_FAULTS))
+_LARGEST = {"FP16": 65504.0, "FP32": 3.4028234663852886e38}
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _INTEGERS = {f"{sign}INT{bits}": (sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)}
 
 
@@ -278,10 +280,14 @@ def _element(kind: str, allow_nan: bool) -> Schema:
         low, high = (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         return {"type": "integer", "minimum": low, "maximum": high}
     if kind.startswith("FP"):
-        return {"anyOf": [{"type": "number"}, {"enum": list(NON_FINITE)}]} if allow_nan else {"type": "number"}
+        number: Schema = {"type": "number"}
+        if kind in _LARGEST:
+            number |= {"minimum": -_LARGEST[kind], "maximum": _LARGEST[kind]}
+        return {"anyOf": [number, {"enum": list(NON_FINITE)}]} if allow_nan else number
     if kind == "BOOL":
         return {"type": "boolean"}
-    return {"type": "string", "contentEncoding": "base64"} if kind == "BYTES" else {"type": "string"}
+    base64: Schema = {"type": "string", "contentEncoding": "base64", "pattern": _BASE64}
+    return base64 if kind == "BYTES" else {"type": "string"}
 
 
 def _plain(summary: str, operation: str, schema: Schema, statuses: Iterable[int]) -> Schema:
