@@ -25,7 +25,7 @@ start_program <- function(command, environment = character()) {
   dir.create(folder)
   settings <- c("-u", "LD_LIBRARY_PATH", paste0(names(environment), "=", environment))
   script <- sprintf(
-    "cd %s; { env %s %s >out 2>err & }; p=$!; echo $p >pid.new; mv pid.new pid; wait $p; echo $? >status.new; mv status.new status",
+    "cd %s; : >out; : >err; { env %s %s >out 2>err & }; p=$!; echo $p >pid.new; mv pid.new pid; wait $p; echo $? >status.new; mv status.new status",
     shQuote(folder), paste(vapply(settings, shQuote, ""), collapse = " "), paste(vapply(command, shQuote, ""), collapse = " ")
   )
   system2("sh", c("-c", shQuote(script)), wait = FALSE, stdout = FALSE, stderr = FALSE)
