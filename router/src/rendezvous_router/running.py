@@ -212,7 +212,7 @@ class RunningProject:
         wanted = {spec.endpoint for spec in self.specs}
         for router in await read_routers(client):
             if router["started_unix_us"] >= self._started_unix_us and wanted <= router["endpoints"].keys():
-                self.grpc_address, self.rest_address = router["grpc"], router["rest"]
+                self.grpc_address, self.rest_address = _from_here(router["grpc"]), _from_here(router["rest"])
                 return True
         return False
 
@@ -300,6 +300,11 @@ def measure_fsync_ms(folder: Path) -> float:
             times.append(time.perf_counter() - started)
     path.unlink()
     return statistics.median(times) * 1000
+
+
+def _from_here(address: str) -> str:
+    """Returns an address of every interface as one that can be connected to on this machine."""
+    return address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 # replaced, not bound
 
 
 def _decoy_name(tenant: str | None) -> str:

@@ -80,7 +80,8 @@ error_console = Console(stderr=True)
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Runs a command; errors that are its user's to solve become one message and exit status 1."""
     # A connection's troubles become the command's one error message.
-    logging.getLogger("rendezvous_sdk").setLevel(logging.CRITICAL)
+    for name in ("rendezvous_sdk", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         asyncio.run(work)
     except _EXPECTED as error:
@@ -137,6 +138,12 @@ def grpc_address(option: str | None) -> str:
     """Returns the address of the router: option or environment, running project, default."""
     state = None if option else find_state(Path.cwd())
     return option or (state.grpc if state else DEFAULT_GRPC)
+
+
+def authority(option: str | None) -> Path | None:
+    """Returns the authority of the running project's router; None: it has none, or another router is meant."""
+    state = None if option else find_state(Path.cwd())
+    return Path(state.certs) / "ca.pem" if state is not None and state.certs else None
 
 
 def archive_folder(option: Path | None) -> Path:

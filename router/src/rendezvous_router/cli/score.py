@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rendezvous_router.cli._shared import (
     AddressOption,
     JsonOption,
+    authority,
     cell,
     console,
     fail,
@@ -69,7 +70,7 @@ async def _score(
     trace: bool,
     as_json: bool,
 ) -> None:
-    async with AsyncClient(grpc_address(address), endpoint) as client:
+    async with AsyncClient(grpc_address(address), endpoint, ca=authority(address)) as client:
         info = await client.describe()
         table = read_table(path, form.value if form else None, info.signature.inputs)
         if table.ignored:
