@@ -63,7 +63,7 @@ class Router:
         self.rest_address = ""
         self.fleet = FleetWatch(postbox.client)
         self._loop = asyncio.get_running_loop()
-        self._spans = SpanBook(tracing) if tracing is not None else None
+        self._spans = SpanBook(tracing, self.gate.tenant) if tracing is not None else None
         self._calls = CallBook(tracing, self._spans)
         self._room = DeskRoom(self._loop, Clock(self._loop), postbox, self.ledger, self._spans)
         self._repeats = Repeats(

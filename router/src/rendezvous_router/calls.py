@@ -11,7 +11,8 @@ from rendezvous_proto.v1 import ScoreReply, ScoreRequest
 
 from rendezvous_router.desk import Desk
 from rendezvous_router.tally import REFUSED, REPEATED, EndpointTally
-from rendezvous_router.telemetry.spans import Call, SpanBook
+from rendezvous_router.telemetry.noted import Call
+from rendezvous_router.telemetry.spans import SpanBook
 from rendezvous_router.telemetry.tracing import Tracing
 from rendezvous_router.throttle import Throttle
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rendezvous_router.parcels import OpenParcel
-from rendezvous_router.telemetry.spans import WaitedFor
+from rendezvous_router.telemetry.noted import WaitedFor
 
 KEEP_S = 60.0
 """How long a closed parcel's silent models are remembered; a score that has not come by then is lost."""

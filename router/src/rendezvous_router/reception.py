@@ -12,6 +12,7 @@ from rendezvous_proto.errors import PermissionDeniedError, UnauthenticatedError,
 from rendezvous_proto.keys import parse_bearer
 
 from rendezvous_router.app import Router
+from rendezvous_router.tenants.current import work_for
 from rendezvous_router.tenants.keys import CONTROL, FEEDBACK, SCORE
 from rendezvous_router.tenants.register import DEFAULT_TENANT
 from rendezvous_router.tenants.routers import TenantRouters
@@ -83,6 +84,7 @@ class Reception:
                 "a valid key is needed: send `authorization: Bearer rv_...`; one that is unknown, revoked or expired "
                 "is none"
             )
+        work_for(holder.tenant)
         return Caller(holder.tenant, holder.record.id, frozenset(holder.record.scopes), self._router(holder.tenant))
 
     def _router(self, tenant: str) -> Router:

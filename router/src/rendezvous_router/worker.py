@@ -19,7 +19,7 @@ from rendezvous_router.rest.door import RestDoor
 from rendezvous_router.telemetry.exporters import check_metrics_environment
 from rendezvous_router.telemetry.outlook import CLOSE_S, Outlook, router_resource
 from rendezvous_router.telemetry.tracing import Tracing
-from rendezvous_router.tenants.register import DEFAULT_TENANT
+from rendezvous_router.tenants.current import current_tenant
 from rendezvous_router.tenants.routers import TenantRouters
 from rendezvous_router.tls import ServerTls
 
@@ -60,7 +60,7 @@ async def _serve(options: RouterOptions, *, reuse_port: bool) -> None:
         starting.cancel()
         return
     await starting
-    add_log_fields(router=router_id, tenant=os.environ.get("RENDEZVOUS_TENANT", DEFAULT_TENANT))
+    add_log_fields(router=router_id, tenant=current_tenant)
     shown = Outlook(routers, resource)
     reception = Reception(routers)
     tls = None if options.tls_files is None else ServerTls(options.tls_files)

@@ -72,7 +72,11 @@ def configure_logs(
 
 
 def add_log_fields(**fields: object) -> None:
-    """Adds fields of every event from now on; nothing happens where `configure_logs` was not called."""
+    """Adds fields of every event from now on; nothing happens where `configure_logs` was not called.
+
+    Args:
+        fields: values, or functions that return them, called at each event.
+    """
     for handler in _own_handlers():
         handler.fields.update(fields)
 
@@ -106,7 +110,8 @@ class _EventHandler(logging.StreamHandler[TextIO]):
 
     def format(self, record: logging.LogRecord) -> str:
         own = record.__dict__
-        for name, value in {**self.fields, **_span_fields()}.items():
+        constant = {name: value() if callable(value) else value for name, value in self.fields.items()}
+        for name, value in {**constant, **_span_fields()}.items():
             own.setdefault(name, value)
         return _SECRET.sub("***@", super().format(record))
 

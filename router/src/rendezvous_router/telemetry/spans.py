@@ -15,7 +15,6 @@ messaging, as of version 1.40.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -26,8 +25,10 @@ from rendezvous_proto.errors import InvalidRequestError, RendezvousError
 from rendezvous_proto.postbox import consumer_name, input_subject
 from rendezvous_proto.v1 import ItemScore, ParcelScore
 
+from rendezvous_router.limits import DEFAULT_TENANT
 from rendezvous_router.parcels import OpenParcel, Request
 from rendezvous_router.tally import error_name, system_of
+from rendezvous_router.telemetry.noted import Call, WaitedFor
 from rendezvous_router.telemetry.tracing import RequestTrace, Tracing, context_of_span
 
 Attributes = dict[str, AttributeValue]
@@ -41,53 +42,17 @@ _SERVER_FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "
 """gRPC statuses that are the server's fault: the conventions mark only these as errors of a server span."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitedFor:
-    """A sampled request whose parcel is closed, as long as scores of it may still come."""
-
-    trace: RequestTrace
-    """Its ids."""
-    endpoint: str
-    """Its endpoint."""
-    request_id: str
-    """Its id."""
-    index: int
-    """Its place in the parcel."""
-    rows: int
-    """Its rows."""
-    sealed_ns: int
-    """When its parcel was sealed, nanoseconds since 1970-01-01 UTC."""
-    deadline_ns: int
-    """When its answer was due, the same."""
-
-
-@dataclass(slots=True)
-class Call:
-    """A request as it arrives."""
-
-    method: str
-    """Through which method."""
-    request_id: str
-    """Its id, as the client gave it; empty: it gave none."""
-    trace: RequestTrace | None
-    """Its ids, if it is sampled."""
-    trace_id: str = ""
-    """Id of its trace, sampled or not; empty: it is in none."""
-    endpoint: str = ""
-    """Its endpoint; empty where there is none of that name."""
-    is_repeat: bool = False
-    """Whether it shares the answer of an earlier attempt."""
-
-
 class SpanBook:
     """Draws the spans of requests and hands them to *tracing*.
 
     Args:
         tracing: takes them.
+        tenant: whose requests.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, tenant: str = DEFAULT_TENANT) -> None:
         self._tracing = tracing
+        self._tenant = tenant
         self._host, self._port = "", 0
         self._resources: dict[tuple[str, str, str, str], Resource] = {}
 
@@ -106,7 +71,8 @@ class SpanBook:
         """
         assert call.trace is not None, "only sampled requests are drawn"
         attributes = self._call(call.method, error)
-        attributes |= {"rendezvous.endpoint": call.endpoint, "rendezvous.request_id": call.request_id}
+        attributes |= {"rendezvous.tenant": self._tenant, "rendezvous.endpoint": call.endpoint}
+        attributes["rendezvous.request_id"] = call.request_id
         if call.is_repeat:
             attributes["rendezvous.repeat"] = True
         now_ns = time.time_ns()
@@ -173,6 +139,7 @@ class SpanBook:
         error = request.outcome if isinstance(request.outcome, RendezvousError) else None
         attributes = self._call(request.method, error)
         attributes |= {
+            "rendezvous.tenant": self._tenant,
             "rendezvous.endpoint": request.endpoint.name,
             "rendezvous.request_id": request.request_id,
             "rendezvous.rows": request.rows,

@@ -39,6 +39,7 @@ _ROLE_PUBLISHES = {
         f"{_API}.CONSUMER.DURABLE.CREATE.*.{DECOY_CONSUMER}",
         f"{_API}.CONSUMER.MSG.NEXT.*.{DECOY_CONSUMER}",
         f"$JS.ACK.*.{DECOY_CONSUMER}.>",
+        f"$JS.ACK.*.*.*.{DECOY_CONSUMER}.>",
     ),
     "models": (
         f"{_API}.INFO",
@@ -83,6 +84,7 @@ def model_subjects(record: KeyRecord) -> tuple[str, ...]:
                 f"{_API}.CONSUMER.INFO.{stream}.{consumer}",
                 f"{_API}.CONSUMER.MSG.NEXT.{stream}.{consumer}",
                 f"$JS.ACK.{stream}.{consumer}.>",
+                f"$JS.ACK.*.*.{stream}.{consumer}.>",
             ]
         subjects += [
             f"rv.{endpoint}.score.{model}.*",

@@ -18,6 +18,7 @@ from rendezvous_router.limits import FairShare, Gate
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.telemetry.tracing import Tracing
 from rendezvous_router.tenants.consumers import GrantedConsumers
+from rendezvous_router.tenants.current import work_for
 from rendezvous_router.tenants.keys import KeyRing, derive_key
 from rendezvous_router.tenants.register import DEFAULT_TENANT, Register, RegisterFile, Tenant
 
@@ -147,6 +148,7 @@ class TenantRouters:
 
     async def _start(self, tenant: Tenant) -> None:
         assert self._file is not None, "tenants come from a register"
+        work_for(tenant.name)
         key = derive_key(self._file.secret(), tenant.name, "router")
         gate = Gate(tenant.name, tenant.limits, self._share, workers=self._options.workers)
         router = await Router.start(self._options, self.router_id, self._tracing, gate, key)

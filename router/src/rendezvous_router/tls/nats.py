@@ -24,4 +24,4 @@ class NatsTls:
         """Returns the part `tls` of the server's configuration. Everybody must speak TLS."""
         files = {"cert_file": self.cert, "key_file": self.key} | ({} if self.ca is None else {"ca_file": self.ca})
         lines = [f"  {name}: {json.dumps(str(path.absolute()))}\n" for name, path in files.items()]
-        return f"tls {{\n{''.join(lines)}  min_version: \"1.2\"\n  verify: {str(self.verify).lower()}\n}}\n"
+        return f'tls {{\n{"".join(lines)}  min_version: "1.2"\n  verify: {str(self.verify).lower()}\n}}\n'
