@@ -158,7 +158,8 @@ class TenantRouters:
         consumers = GrantedConsumers(router.postbox.client, router.desks)
         consumers.want(tenant)
         self._consumers[tenant.name] = (consumers, asyncio.create_task(consumers.run(), name="consumers"))
-        router.serve_at(self._address, rest=self._rest)
+        if self._address:  # else the doors are not open yet: they will say so to all routers
+            router.serve_at(self._address, rest=self._rest)
         router.is_draining = self._is_draining
         self._routers[tenant.name] = router
         _log.info("tenant served", extra={"tenant": tenant.name})
