@@ -1,5 +1,6 @@
 """The JSON documents of inference over REST, with and without tensors in binary behind them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,7 @@ class InferBody(Struct):
         return wanted
 
 
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _decoder = msgspec.json.Decoder(InferBody)
 _encoder = msgspec.json.Encoder()
 
@@ -74,7 +76,7 @@ def read_document(body: bytes, header_length: str | None) -> tuple[InferBody, me
     """
     size = len(body)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit()) or int(header_length[:20]) > size:
+        if _LENGTH.fullmatch(header_length) is None or int(header_length) > size:
             raise InvalidRequestError(
                 f"header Inference-Header-Content-Length is {shown(header_length)!r}: it is the length of the JSON "
                 f"document at the beginning of the body, which has {size} bytes"

@@ -56,6 +56,10 @@ def read_csv(body: bytes, inputs: list[v1.ColumnSpec]) -> tuple[dict[str, list[A
 
 
 def _split(body: bytes) -> pa.Table:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:  # asked before pyarrow, which cannot tell of a bad line that is no text
+        raise _no_csv() from error
     if body.count(b'"') % 2:
         raise InvalidRequestError("body: a quote in the CSV is not closed")
     wrong: list[Any] = []
@@ -80,9 +84,7 @@ def _split(body: bytes) -> pa.Table:
             convert_options=options,
         )
     except pa.ArrowInvalid as error:
-        raise InvalidRequestError(
-            "body: is not CSV in UTF-8 with a header line and one line a row (RFC 4180)"
-        ) from error
+        raise _no_csv() from error
     if table.num_columns > width:
         raise InvalidRequestError("body: the header line has a line break within a name: give names without")
     if wrong:
@@ -92,6 +94,10 @@ def _split(body: bytes) -> pa.Table:
             {"expected": row.expected_columns, "actual": row.actual_columns},
         )
     return table
+
+
+def _no_csv() -> InvalidRequestError:
+    return InvalidRequestError("body: is not CSV in UTF-8 with a header line and one line a row (RFC 4180)")
 
 
 def _values(spec: v1.ColumnSpec, text: Any) -> list[Any]:

@@ -7,6 +7,7 @@ random bits, so that one round of a salted hash is enough to keep it: nobody gue
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ __all__ = [
     "KeyHolder",
     "KeyRecord",
     "KeyRing",
+    "check_record",
     "derive_key",
     "is_secret_of",
     "make_key",
@@ -41,6 +43,8 @@ CONTROL = "control"
 """Scope: change specifications, read the record."""
 MODEL = "model:"
 """Beginning of the scope of a model's key, `model:<endpoint>/<name>`."""
+_ID = re.compile(f"[a-z2-7]{{{ID_CHARACTERS}}}")
+_HEX = re.compile(r"([0-9a-f]{2})+")
 _SALT_BYTES = 16
 _BCRYPT_ROUNDS = 6
 """Cost of the hash that nats-server checks at each connection; the secret is random, so little is enough."""
@@ -131,6 +135,20 @@ def new_record(
         note=note,
     )
     return msgspec.structs.replace(record, nats_hash=nats_hash(key.secret)) if record.uses_nats else record
+
+
+def check_record(record: KeyRecord) -> None:
+    """Checks a record that was read from a file.
+
+    Raises:
+        InvalidRequestError: id, salt, digest, a scope or a version is malformed.
+    """
+    for what, text, form in (("id", record.id, _ID), ("salt", record.salt, _HEX), ("digest", record.digest, _HEX)):
+        if form.fullmatch(text) is None:
+            raise InvalidRequestError(f"key {record.id[:80]!r}: its {what} is malformed")
+    parse_scopes(record.scopes)
+    for version in record.versions:
+        check_version(version)
 
 
 def parse_scopes(scopes: Iterable[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from rendezvous_proto.errors import InvalidRequestError
 from rendezvous_proto.postbox import check_name
 
 from rendezvous_router.limits import DEFAULT_TENANT, TenantLimits
-from rendezvous_router.tenants.keys import KeyHolder, KeyRecord, KeyRing, derive_key, nats_hash
+from rendezvous_router.tenants.keys import KeyHolder, KeyRecord, KeyRing, check_record, derive_key, nats_hash
 
 __all__ = ["DEFAULT_TENANT", "ROLES", "Register", "RegisterFile", "Share", "Tenant", "check_tenant"]
 
@@ -149,11 +149,13 @@ class RegisterFile:
             InvalidRequestError: it cannot be read.
         """
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=Register)
+            register = msgspec.json.decode(self.path.read_bytes(), type=Register)
+            _check_register(register)
         except FileNotFoundError:
             return Register()
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InvalidRequestError) as error:
             raise InvalidRequestError(f"the register {self.path} cannot be read: {error}") from error
+        return register
 
     @contextmanager
     def change(self) -> Iterator["Change"]:
@@ -232,3 +234,25 @@ def check_tenant(name: str) -> str:
             {"tenant": name},
         )
     return name
+
+
+def _check_register(register: Register) -> None:
+    """Checks what a file says beyond its form: somebody may have edited it, and the router must not find out later."""
+    for name, tenant in register.tenants.items():
+        check_tenant(name)
+        absent = [role for role in ROLES if role not in tenant.role_hashes]
+        if tenant.name != name or absent:
+            what = f"has no hash of {absent[0]}" if absent else f"is called {tenant.name[:80]!r} inside"
+            raise InvalidRequestError(f"tenant {name!r} {what}: add tenants with `rendezvous tenant add`")
+        for key_id, record in tenant.keys.items():
+            if record.id != key_id:
+                raise InvalidRequestError(
+                    f"key {key_id[:80]!r} has another id inside: add keys with `rendezvous key add`"
+                )
+            check_record(record)
+    for share in register.shares:
+        for name in (share.owner, share.receiver):
+            if name not in register.tenants:
+                raise InvalidRequestError(f"a share names tenant {name[:80]!r}, which is not there")
+        check_name("endpoint", share.endpoint)
+        check_name("endpoint", share.alias)
