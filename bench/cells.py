@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from bench import mlserver, systems
+from bench.doors import DOORS
 from bench.systems import System, Workshop
 
 ALL_CLIENTS = (1, 4, 16, 64, 256)
@@ -64,6 +65,10 @@ def _traced(share: float | None) -> Callable[[Workshop, int], AbstractContextMan
     return lambda workshop, rows: systems.rendezvous(workshop, "linear", rows, traced=share)
 
 
+def _by_door(door: str | None) -> Callable[[Workshop, int], AbstractContextManager[System]]:
+    return lambda workshop, rows: systems.rendezvous(workshop, "linear", rows, door=door)
+
+
 _SYSTEMS: dict[str, Callable[[Workshop, int], AbstractContextManager[System]]] = {
     "echo-linear": lambda workshop, rows: systems.echo(workshop, "linear", rows),
     "direct-linear": lambda workshop, rows: systems.direct(workshop, "linear", rows),
@@ -81,6 +86,9 @@ for _disk in ("relaxed", "flushed"):
 for _share, _name in ((None, "off"), (0.01, "1pct"), (1.0, "100pct")):
     _SYSTEMS[f"rv3-traced-{_name}"] = _traced(_share)
 
+for _door in ("grpc", *DOORS):
+    _SYSTEMS[f"rv3-door-{_door}"] = _by_door(None if _door == "grpc" else _door)
+
 SYSTEM_NAMES = tuple(_SYSTEMS)
 """Names of all systems."""
 
@@ -97,6 +105,7 @@ _LOADS: list[tuple[str, int, dict[str, tuple[int, ...]]]] = [
     ("rv3-traced-off", 1, {"unary": (1, 64)}),
     ("rv3-traced-1pct", 1, {"unary": (1, 64)}),
     ("rv3-traced-100pct", 1, {"unary": (1, 64)}),
+    *((f"rv3-door-{door}", 1, {"unary": (1, 64)}) for door in ("grpc", *DOORS)),
     ("echo-linear", 1000, {"unary": (1, 16)}),
     ("direct-linear", 1000, {"unary": (1, 16), "stream": (16,)}),
     ("rv1-alone-relaxed", 1000, {"unary": (1, 4, 16), "stream": (4, 16)}),

@@ -20,6 +20,8 @@ from rendezvous_proto import v1
 
 MEASURING = "measuring"
 """Line that says that the warm-up is over."""
+HTTP = "HTTP"
+"""Method of a load whose payloads are HTTP requests."""
 _CALL_TIMEOUT_S = 30.0
 _SAMPLE_EVERY = 61
 _PAUSE_AFTER_ERROR_S = 0.01
@@ -45,6 +47,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "unary"
     """`unary`, or `stream`: one stream for each client."""
     method: str = "/rendezvous.v1.Score/Score"
+    """Method of gRPC; or `HTTP`: the payloads are whole HTTP/1.1 requests, head and body."""
     rows: int = 1
     """Rows in one request."""
     warm_up_s: float = 1.0
@@ -137,6 +140,9 @@ async def _run_client(channel: grpc.aio.Channel, tally: _Tally, payloads: list[b
         except grpc.aio.AioRpcError as error:
             tally.errors[error.code().name] += 1
             await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+        except HttpError as error:
+            tally.errors[str(error)] += 1
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
         except EOFError:
             tally.errors["STREAM_ENDED"] += 1
             await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
@@ -148,6 +154,43 @@ async def _run_steps(step: Step, tally: _Tally) -> None:
     while not tally.is_over:
         sent = time.perf_counter()
         tally.add(sent, await step())
+
+
+class HttpError(Exception):
+    """A status other than 200."""
+
+
+class _HttpConnection:
+    """One kept-alive connection that sends ready bytes and reads whole answers."""
+
+    def __init__(self, address: str, request: bytes) -> None:
+        self._address = address.rpartition(":")
+        self._request = request
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def exchange(self) -> bytes:
+        """Sends the request and returns the body of the answer.
+
+        Raises:
+            HttpError: the status is not 200.
+            EOFError: the connection was closed.
+        """
+        if self._streams is None:
+            host, _, port = self._address
+            self._streams = await asyncio.open_connection(host, int(port))
+        reader, writer = self._streams
+        writer.write(self._request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        body = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+        status = head.split(maxsplit=2)[1]
+        if status != b"200":
+            raise HttpError(status.decode())
+        return body
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._streams is not None:
+            self._streams[1].close()
 
 
 def _make_step(channel: grpc.aio.Channel, load: Load, payloads: list[bytes]) -> tuple[Step, Callable[[], object]]:
@@ -162,6 +205,9 @@ def _make_step(channel: grpc.aio.Channel, load: Load, payloads: list[bytes]) -> 
             return cast("bytes", reply)
 
         return exchange, call.cancel
+    if load.method == HTTP:
+        connection = _HttpConnection(load.address, payloads[0])
+        return connection.exchange, connection.close
     send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(load.method)
     if len(payloads) == 1:
         return (lambda: send(payloads[0], timeout=_CALL_TIMEOUT_S)), lambda: None

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from rendezvous_router.nats_server import NatsServer, find_free_port
 from rendezvous_router.spec_store import SpecStore
 from rendezvous_sdk.nats_connection import connect
 
+from bench.doors import DOORS
+from bench.load import HTTP
 from bench.payloads import make_frame, make_request
 from bench.processes import ROOT, Child, python_module, running, script
 
@@ -132,6 +134,7 @@ def rendezvous(
     extras: bool = True,
     policy: Mapping[str, Any] | None = None,
     traced: float | None = None,
+    door: str | None = None,
 ) -> Iterator[System]:
     """(d) This system: router, nats-server, models, and with *extras* a canary and the decoy.
 
@@ -144,6 +147,7 @@ def rendezvous(
         extras: start a canary and the decoy too.
         policy: None takes the champion's score whenever it comes.
         traced: share of the requests whose spans the router and the models send to a collector; None: none is set up.
+        door: through which is asked, of `bench.doors`; None: gRPC.
     """
     paths = _model_paths(kind, models, canary=extras)
     server = NatsServer(store=Path(tempfile.mkdtemp(prefix="nats-", dir=workshop.folder)), relaxed=relaxed)
@@ -154,8 +158,10 @@ def rendezvous(
         port = find_free_port()
         settings = stack.enter_context(_telemetry(workshop, traced))
         command = [script("rendezvous-router"), "--nats", server.url, "--grpc-port", str(port), "--metrics-port", "0"]
+        command += ["--rest-port", "0"]
         router = stack.enter_context(running(command, log=workshop.log("router"), environment=settings))
-        address = grpc_address(router.wait_for_line("ready:"))
+        ready = router.wait_for_line("ready:")
+        address = grpc_address(ready)
         children = {
             name: stack.enter_context(
                 running(_serve(path, name, server.url), log=workshop.log(name), environment=settings)
@@ -168,13 +174,22 @@ def rendezvous(
             others.append(stack.enter_context(running(command, log=workshop.log("decoy"))))
         for child in (*children.values(), *others):
             child.wait_for_line("ready:")
-        yield System(
+        system = System(
             address=address,
             payloads=[workshop.request(kind, rows)],
             models=children,
             others=others,
             server=server,
         )
+        yield system if door is None else _by_door(system, workshop, door, rows, ready)
+
+
+def _by_door(system: System, workshop: Workshop, name: str, rows: int, ready: str) -> System:
+    """Returns the same system asked through another door."""
+    door = DOORS[name]
+    address = ready.partition("rest http://")[2].partition(",")[0] if door.method == HTTP else system.address
+    payload = workshop.payload(f"{name}-{rows}", door.make_request(rows, ENDPOINT))
+    return replace(system, address=address, method=door.method, payloads=[payload], parse=False)
 
 
 @contextmanager

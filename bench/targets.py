@@ -153,6 +153,10 @@ def _per_disk(disk: str, *, median: float, echo: float) -> list[Target]:
     ]  # fmt: skip
 
 
+def _by_door(door: str) -> Callable[[Results], float]:
+    return median_ratio(Cell(f"rv3-door-{door}", "unary", 1, 1), Cell("rv3-door-grpc", "unary", 1, 1))
+
+
 _MLSERVERS = ("mlserver-credit", "mlserver-credit-workers")
 HUNG_KEYS = {
     "fallback": "hung-fallback/unary/16c/1r",
@@ -163,6 +167,10 @@ HUNG_KEYS = {
 TARGETS: list[Target] = [
     *_per_disk("relaxed", median=2.5, echo=0.7),
     *_per_disk("flushed", median=4.0, echo=0.5),
+    *(
+        Target(f"median, 1 client, by {door} against gRPC", "<=", most, _by_door(door))
+        for door, most in (("rest", 1.3), ("oip-grpc", 1.2), ("oip-rest", 1.2))
+    ),
     Target("late with a hung champion, next model answers", "<=", 0, count_late(HUNG_KEYS["fallback"]), ""),
     Target("late when only the deadline decides", "<=", 0, count_late(HUNG_KEYS["deadline"]), ""),
 ]

@@ -1,79 +1,117 @@
-"""One flood beside a quiet neighbour: what the neighbour notices of it, in figures."""
+"""One tenant floods beside a quiet one: what the quiet one notices of it, in figures."""
 
 import asyncio
 import json
 import signal
 import statistics
+from pathlib import Path
 from typing import Any
+
+from rendezvous_router.limits import TenantLimits
 
 from tests.support.open_loop import OpenLoop
 from tests.support.processes import Process, python
-from tests.support.stack import ENDPOINT, Stack, eventually
+from tests.support.stack import ENDPOINT, eventually
+from tests.support.tenants import TenantHouse
 
-LIMIT = 50
-"""Requests a second that the noisy one may send."""
+LIMIT = 25
+"""Requests a second that the noisy tenant may send."""
 FLOOD = 10 * LIMIT
 """Requests a second that it does send."""
-QUIET = 40
-"""Requests a second of the quiet one: about 3 % of what a router answers on two cores, everything flushed (README)."""
-BLOCK_S, BLOCKS, EDGE_S = 4.0, 10, 0.25
+QUIET = 65
+"""Requests a second of the quiet one: 5 % of what a router answers on two cores, everything flushed (README)."""
+BLOCK_S, BLOCKS, EDGE_S = 4.0, 8, 0.25
 """The flood goes on and off in blocks, so that alone and beside are measured under the same conditions."""
-ONE: dict[str, Any] = {
+ROUNDS = 3
+"""Rounds of blocks at most: a machine that is busy with something else needs more of them to tell."""
+SPEC: dict[str, Any] = {
     **ENDPOINT,
     "models": {"first": {"role": "champion"}},
     "policy": {"deadline": "5s", "steps": [{"take": "best"}], "otherwise": "error"},
 }
 
 
-def percentile(values: list[float], percent: int) -> float:
-    """Returns a percentile, in milliseconds."""
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] * 1e3
+class Spans:
+    """When the flood was off, and when it was on: from and to, seconds of the quiet one's clock."""
+
+    def __init__(self, quiet: OpenLoop) -> None:
+        self._quiet = quiet
+        self._blocks: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+
+    async def measure(self, flood: Process) -> None:
+        """Lets the flood go on and off for one round."""
+        for number in range(BLOCKS):
+            is_flooded = number % 2 == 1
+            flood.signal(signal.SIGUSR1 if is_flooded else signal.SIGUSR2)
+            began_s = self._quiet.now_s
+            await asyncio.sleep(BLOCK_S)
+            self._blocks[is_flooded].append((began_s + EDGE_S, self._quiet.now_s))
+        flood.signal(signal.SIGUSR2)
+
+    def percentile_ms(self, percent: int, *, is_flooded: bool) -> float:
+        """Returns a percentile of what the quiet one's requests took, milliseconds."""
+        took = [
+            outcome.took_s
+            for outcome in self._quiet.outcomes
+            if outcome.took_s and any(begin <= outcome.due_s < end for begin, end in self._blocks[is_flooded])
+        ]
+        return statistics.quantiles(took, n=100, method="inclusive")[percent - 1] * 1e3
+
+    def describe(self) -> str:
+        """Returns the figures for people."""
+        lines = []
+        for is_flooded, name in ((False, "alone"), (True, "beside the flood")):
+            figures = (f"p{each} {self.percentile_ms(each, is_flooded=is_flooded):.1f} ms" for each in (50, 95, 99))
+            lines.append(f"quiet tenant {name}: {', '.join(figures)}")
+        return "; ".join(lines)
+
+    @property
+    def is_in_peace(self) -> bool:
+        """Whether the quiet one's p99 beside the flood is within twice of its p99 alone."""
+        return self.percentile_ms(99, is_flooded=True) <= 2 * self.percentile_ms(99, is_flooded=False)
 
 
-async def test_a_flood_leaves_the_quiet_neighbour_in_peace(stack: Stack) -> None:
+async def test_a_flood_leaves_the_quiet_tenant_in_peace(tmp_path: Path) -> None:
     """One floods at ten times its limit; the other, at 5 % load, keeps its p99 within twice of its p99 alone."""
-    await stack.apply(ONE)
-    await stack.apply({**ONE, "endpoint": "noisy", "limits": {"requests_per_s": LIMIT}})
-    stack.start_router()
-    stack.start_model("tests.support.models:first")
-    stack.start_model("tests.support.models:first", endpoint="noisy")
-    notes = stack.folder / "flood.json"
-    command = python("-m", "tests.support.flood", stack.address, "noisy", str(FLOOD), str(notes))
-    flood = Process(command, log=stack.folder / "flood.log", ready="ready")
-    stack.processes.append(flood)
+    house = TenantHouse(tmp_path, "noisy", "quiet")
+    try:
+        await _measure(house)
+    finally:
+        house.stop()
+
+
+async def _measure(house: TenantHouse) -> None:
+    house.limit("noisy", TenantLimits(requests_per_s=LIMIT))
+    for tenant in ("noisy", "quiet"):
+        await house.apply(tenant, SPEC)
+    house.start_router()
+    keys = {tenant: house.add_key(tenant, "score") for tenant in ("noisy", "quiet")}
+    for tenant in ("noisy", "quiet"):
+        house.start_model(house.add_key(tenant, "model:sum/first"), "tests.support.models:first")
+    notes = house.folder / "flood.json"
+    command = python("-m", "tests.support.flood", house.stack.address, "sum", str(FLOOD), str(notes))
+    flood = Process([*command, keys["noisy"].text], log=house.folder / "flood.log", ready="ready")
+    house.stack.processes.append(flood)
     flood.wait_ready()
-    quiet = OpenLoop(stack.address, rate=QUIET, timeout_s=10)
+    quiet = OpenLoop(house.stack.address, rate=QUIET, timeout_s=10, key=keys["quiet"].text)
     asking = asyncio.create_task(quiet.run())
 
     async def is_warm() -> bool:
         return sum(outcome.reply is not None for outcome in quiet.outcomes) >= QUIET
 
-    await eventually(is_warm, "the quiet one is answered")
-    blocks: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    for number in range(BLOCKS):
-        is_flooded = number % 2 == 1
-        flood.signal(signal.SIGUSR1 if is_flooded else signal.SIGUSR2)
-        began_s = quiet.now_s
-        await asyncio.sleep(BLOCK_S)
-        blocks[is_flooded].append((began_s + EDGE_S, quiet.now_s))
+    await eventually(is_warm, "the quiet tenant is answered")
+    spans, rounds = Spans(quiet), 0
+    while not rounds or (not spans.is_in_peace and rounds < ROUNDS):
+        await spans.measure(flood)
+        rounds += 1
+        print(spans.describe())
     quiet.stop()
     await asking
     assert flood.stop() == 0
     ended = json.loads(notes.read_text())
-
-    took = {
-        is_flooded: [
-            outcome.took_s for outcome in quiet.outcomes for begin, end in spans if begin <= outcome.due_s < end
-        ]
-        for is_flooded, spans in blocks.items()
-    }
-    for is_flooded, name in ((False, "alone"), (True, "beside the flood")):
-        figures = ", ".join(f"p{percent} {percentile(took[is_flooded], percent):.1f} ms" for percent in (50, 95, 99))
-        print(f"quiet {name}: {len(took[is_flooded])} requests, {figures}")
     print(f"flood: {ended}")
     assert not [outcome for outcome in quiet.outcomes if outcome.failure is not None or outcome.errors]
     assert set(ended) == {"OK", "RESOURCE_EXHAUSTED"}
-    flooded_s = BLOCK_S * BLOCKS / 2
-    assert sum(ended.values()) >= 0.5 * FLOOD * flooded_s
-    assert ended["OK"] <= LIMIT * (BLOCK_S * BLOCKS + 1)
-    assert percentile(took[True], 99) <= 2 * percentile(took[False], 99)
+    assert sum(ended.values()) >= 0.5 * FLOOD * rounds * BLOCK_S * BLOCKS / 2
+    assert ended["OK"] <= LIMIT * (rounds * BLOCK_S * BLOCKS + 1)
+    assert spans.is_in_peace, spans.describe()

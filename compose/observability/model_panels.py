@@ -65,7 +65,7 @@ SCORES: Sequence[Panel] = (
         queries=[
             Query(
                 expr=rate("rendezvous_decisions_total", BY_MODEL, OF_MODEL)
-                + " / on (rendezvous_endpoint) group_left () "
+                + " / on (rendezvous_tenant, rendezvous_endpoint) group_left () "
                 + rate("rendezvous_decisions_total", BY_ENDPOINT, OF_ENDPOINT),
                 legend=MODEL_NAME,
             )

@@ -5,11 +5,11 @@
 
 OF_ENDPOINT = 'rendezvous_endpoint=~"$endpoint"'
 OF_MODEL = f'{OF_ENDPOINT},rendezvous_model=~"$model"'
-BY_ENDPOINT = "rendezvous_endpoint"
-BY_MODEL = "rendezvous_endpoint, rendezvous_model"
-NAME = "{{rendezvous_endpoint}}"
+BY_ENDPOINT = "rendezvous_tenant, rendezvous_endpoint"
+BY_MODEL = "rendezvous_tenant, rendezvous_endpoint, rendezvous_model"
+NAME = "{{rendezvous_tenant}}/{{rendezvous_endpoint}}"
 """A series' name in the legend."""
-MODEL_NAME = "{{rendezvous_endpoint}}/{{rendezvous_model}}"
+MODEL_NAME = "{{rendezvous_tenant}}/{{rendezvous_endpoint}}/{{rendezvous_model}}"
 FALLBACK = 'rendezvous_rule=~"canary|otherwise|none"'
 
 

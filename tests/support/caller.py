@@ -11,9 +11,15 @@ from rendezvous_sdk.grpc_errors import from_rpc
 
 
 class Caller:
-    """Calls Score of endpoint `sum` once per call."""
+    """Calls Score of endpoint `sum` once per call.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        address: where to ask.
+        key: shown with each call; empty: none.
+    """
+
+    def __init__(self, address: str, key: str = "") -> None:
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self._channel = grpc.aio.insecure_channel(address, [("grpc.max_reconnect_backoff_ms", 200)])
         self._score = self._channel.unary_unary("/rendezvous.v1.Score/Score")
 
@@ -42,6 +48,6 @@ class Caller:
             RendezvousError: the leaf of the error that the reply carries.
         """
         try:
-            return ScoreReply.FromString(await self._score(raw, timeout=timeout_s))
+            return ScoreReply.FromString(await self._score(raw, timeout=timeout_s, metadata=self._metadata))
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error

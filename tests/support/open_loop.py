@@ -42,12 +42,14 @@ class OpenLoop:
         address: where to ask.
         rate: requests a second.
         timeout_s: the client's deadline, retries included.
+        key: shown with each request; empty: none.
     """
 
-    def __init__(self, address: str, *, rate: float, timeout_s: float) -> None:
+    def __init__(self, address: str, *, rate: float, timeout_s: float, key: str = "") -> None:
         self.outcomes: list[Outcome] = []
         self.rate = rate
         self._address = address
+        self._key = key
         self._options = ClientOptions(timeout_s=timeout_s)
         self._stop = asyncio.Event()
         self._began = 0.0
@@ -63,7 +65,7 @@ class OpenLoop:
 
     async def run(self) -> None:
         """Sends until `stop` is called."""
-        async with Caller(self._address) as caller, asyncio.TaskGroup() as under_way:
+        async with Caller(self._address, self._key) as caller, asyncio.TaskGroup() as under_way:
             self._began = time.monotonic()
             while not self._stop.is_set():
                 number = len(self.outcomes)
