@@ -103,6 +103,11 @@ features: languages ## Run the conformance kit on each SDK and write docs/featur
 	  --known-failures sdk-r/conformance-known-failures.yaml | $(BIN)/python router/document.py --keep r
 	$(BIN)/python router/document.py
 
+FUZZ_SECONDS ?= 300
+.PHONY: fuzz
+fuzz: $(READY) ## Search for inputs that break parsers and doors, for FUZZ_SECONDS (300); `make test` does a short run
+	@$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
 .PHONY: bench
 bench: languages ## Measure against a bare echo, direct calls, a fan-out and MLServer, then each SDK (about 18 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)

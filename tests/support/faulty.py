@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import random
 import sys
 from collections.abc import Callable
 
@@ -115,6 +116,18 @@ def backwards(parcel: Parcel, model: str) -> list[bytes]:
     return [second.SerializeToString(), first.SerializeToString()]
 
 
+def mutated(parcel: Parcel, model: str) -> list[bytes]:
+    """Answers what was an honest score before some of its bytes were changed, each time others."""
+    chance = random.Random(parcel.parcel_id)
+    replies = []
+    for _ in range(5):
+        octets = bytearray(answer(parcel, model).SerializeToString())
+        for _ in range(chance.randint(1, 5)):
+            octets[chance.randrange(len(octets))] = chance.choice((0, 1, 127, 128, 255, chance.randrange(256)))
+        replies.append(bytes(octets))
+    return replies
+
+
 def nameless(parcel: Parcel, model: str) -> list[bytes]:
     """Names no endpoint, and a version that cannot be one."""
     score = answer(parcel, model)
@@ -131,7 +144,7 @@ FAULTS: dict[str, Callable[[Parcel, str], list[bytes]]] = {
     fault.__name__: fault
     for fault in (
         *(nan, rows, columns, types, other_id, other_parcel, other_model),
-        *(garbage, torn, flood, backwards, nameless, hung),
+        *(garbage, torn, flood, backwards, mutated, nameless, hung),
     )
 }
 

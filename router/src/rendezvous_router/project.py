@@ -176,6 +176,10 @@ def _load_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         raise ProjectError(f"{path}{where}: is not YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise ProjectError(f"{path}: is nested too deeply") from error
+    except ValueError as error:  # a date that is none, a number of thousands of digits
+        raise ProjectError(f"{path}: has a value that cannot be read: {error}; put text in quotes") from error
 
 
 def _in_file(path: Path, error: SpecError) -> str:

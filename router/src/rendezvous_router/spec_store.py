@@ -182,7 +182,7 @@ def _choose(history: Sequence[SpecRevision], endpoint: str, revision: int | None
 def _decode(entry: Entry) -> EndpointSpec:
     try:
         return parse_spec(msgspec.json.decode(entry.value or b""))
-    except (SpecError, msgspec.DecodeError) as error:
+    except (SpecError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidSpecError(
             f"endpoint {entry.key} revision {entry.revision} is stored but not valid: {error}",
             {"endpoint": entry.key, "revision": str(entry.revision)},

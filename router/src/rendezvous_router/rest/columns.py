@@ -131,10 +131,9 @@ def encode_columns(columns: dict[str, Any], rows: int, codecs: dict[str, ColumnC
         return frame
     encoded = [codec.encode(columns[name]) for name, codec in codecs.items() if name in columns]
     if len(encoded) < len(columns):
-        # of whatever type: the router refuses it by name, and knows a similar one
-        encoded += [
-            v1.Column(name=name, type=_T.DATA_TYPE_BOOL, values=bytes(rows)) for name in columns if name not in codecs
-        ]
+        # one, of whatever type: the router refuses it by name, and knows a similar one
+        unknown = next(name for name in columns if name not in codecs)
+        encoded.append(v1.Column(name=unknown, type=_T.DATA_TYPE_BOOL, values=bytes(rows)))
     return v1.Frame(rows=rows, columns=encoded)
 
 
