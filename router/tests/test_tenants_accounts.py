@@ -15,11 +15,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 from rendezvous_proto.keys import Key, inbox_prefix
+from rendezvous_router.cli import app
 from rendezvous_router.limits import TenantLimits
 from rendezvous_router.nats_server import NatsServer
+from rendezvous_router.tenants.accounts import accounts_text
 from rendezvous_router.tenants.keys import derive_key, make_key, new_record
-from rendezvous_router.tenants.register import RegisterFile, Share
+from rendezvous_router.tenants.register import Register, RegisterFile, Share
 from rendezvous_router.tenants.tenancy import Tenancy
+from typer.testing import CliRunner
 
 SETTLE_S = 0.3
 
@@ -323,3 +326,25 @@ async def _eventually(is_so: Callable[[], bool | Awaitable[bool]], within_s: flo
             if found if isinstance(found, bool) else await found:
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_an_empty_register_lets_nobody_in(tmp_path: Path) -> None:
+    """Without any tenant the accounts are closed, not left out: nats-server would let everybody in."""
+    server = NatsServer(store=tmp_path / "nats", accounts=accounts_text(Register(), "x", 0.0))
+    server.start()
+    try:
+        with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+            await nats.connect(server.url, allow_reconnect=False, error_cb=_ignore)
+    finally:
+        server.stop()
+        gc.collect()
+
+
+def test_a_removed_tenants_name_stays_taken(tmp_path: Path) -> None:
+    """What was stored of a removed tenant does not become a new one's by accident."""
+    run = CliRunner().invoke
+    folder = ["--tenants", str(tmp_path)]
+    assert run(app, ["tenant", "add", "a", *folder]).exit_code == 0
+    assert run(app, ["tenant", "remove", "a", "--yes", *folder]).exit_code == 0
+    assert run(app, ["tenant", "add", "a", *folder]).exit_code == 1
+    assert run(app, ["tenant", "add", "a", "--adopt", *folder]).exit_code == 0

@@ -22,7 +22,7 @@ from rendezvous_proto.postbox import ENDPOINTS_BUCKET
 from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.tasks import end_tasks
 
-from rendezvous_router._buckets import Entry, ensure_buckets, list_keys, read_entries
+from rendezvous_router._buckets import Entry, ensure_buckets, list_keys, read_entries, read_history
 
 REREAD_S = 5.0
 """How often all keys are read again."""
@@ -129,6 +129,8 @@ class SpecWatch:
             spec = parse_spec(msgspec.json.decode(entry.value or b"{}"))
         except (SpecError, msgspec.DecodeError, ValueError) as error:
             self._complain(entry, error)
+            if entry.key not in self._known:
+                await self._take_earlier(entry)
             self._known[entry.key] = entry.revision  # it will not get better
             return
         try:
@@ -139,6 +141,21 @@ class SpecWatch:
             self._complain(entry, error)
             return  # servers may come, or come back: tried again with the next reading
         self._known[entry.key] = entry.revision
+
+    async def _take_earlier(self, unusable: Entry) -> None:
+        """Puts the newest usable revision in force that is older: whoever came while it was newest has that."""
+        for entry in reversed(await read_history(self._client, ENDPOINTS_BUCKET, unusable.key)):
+            if entry.revision >= unusable.revision:
+                continue
+            if entry.value is None:
+                return  # it was deleted
+            try:
+                spec = parse_spec(msgspec.json.decode(entry.value))
+                await self._on_spec(spec, entry.revision)
+            except (SpecError, ValueError, RendezvousError):
+                continue
+            _log.warning("endpoint %s: revision %d is in force instead", entry.key, entry.revision)
+            return
 
     def _complain(self, entry: Entry, error: Exception) -> None:
         complaint = f"revision {entry.revision} is not usable, the one before stays: {error or type(error).__name__}"

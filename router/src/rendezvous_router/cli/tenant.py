@@ -25,13 +25,26 @@ _Limit = Annotated[
 
 @app.command()
 @heed_errors
-def add(name: _Name, limit: _Limit = None, tenants: TenantsOption = None, json: JsonOption = False) -> None:
+def add(
+    name: _Name,
+    limit: _Limit = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over what a tenant of this name, removed before, has left in NATS.")
+    ] = False,
+    tenants: TenantsOption = None,
+    json: JsonOption = False,
+) -> None:
     """Adds a tenant: an account of its own in NATS, endpoints and keys of its own."""
     file = register_file(tenants)
     is_first = not file.exists
     with file.change() as change:
         if check_tenant(name) in change.register.tenants:
             raise InvalidRequestError(f"tenant {name} is there already: see `rendezvous tenant list`")
+        if name in change.register.former and not adopt:
+            raise InvalidRequestError(
+                f"a tenant {name} was removed, and what NATS has stored of it would be the new one's: "
+                "choose another name, or say --adopt"
+            )
         tenant = file.new_tenant(name, changed_limits(TenantLimits(), limit or []))
         change.register = change.register.with_tenant(tenant)
     if json:

@@ -25,6 +25,8 @@ from rendezvous_router.tenants.register import ROLES, Register, Share, Tenant
 __all__ = ["accounts_text", "model_subjects"]
 
 _API = "$JS.API"
+_NOBODYS_HASH = f"$2a$04${'.' * 53}"
+"""Hash of no password."""
 _SPECS = f"$KV.{ENDPOINTS_BUCKET}.>"
 _ROLE_PUBLISHES = {
     "router": ("rv.*.raw", "rv.*.input", "rv.*.decision", "rv.*.feedback", f"{_API}.>", "$JS.ACK.>", "$KV.>"),
@@ -45,9 +47,12 @@ _ROLE_PUBLISHES = {
         f"{_API}.INFO",
         f"{_API}.STREAM.INFO.*",
         f"{_API}.STREAM.NAMES",
-        *(f"{_API}.STREAM.*.KV_{bucket}" for bucket in (MODELS_BUCKET, REPLICAS_BUCKET)),
-        f"{_API}.CONSUMER.>",
-        f"{_API}.DIRECT.GET.>",
+        *(
+            f"{_API}.STREAM.{verb}.KV_{name}"
+            for verb in ("CREATE", "UPDATE")
+            for name in (MODELS_BUCKET, REPLICAS_BUCKET)
+        ),
+        *(f"{_API}.CONSUMER.{verb}.>" for verb in ("CREATE", "DURABLE.CREATE", "INFO", "MSG.NEXT")),
         "$JS.ACK.>",
         f"$KV.{MODELS_BUCKET}.>",
         f"$KV.{REPLICAS_BUCKET}.>",
@@ -66,10 +71,12 @@ def accounts_text(register: Register, installation_secret: str, now_unix_s: floa
         installation_secret: tells the ids of the installation's own processes.
         now_unix_s: keys that are no longer valid then are left out.
     """
-    accounts = {
+    accounts: dict[str, Any] = {
         tenant.name: _account(tenant, register.shares, installation_secret, now_unix_s)
         for tenant in register.tenants.values()
     }
+    # A server without any account lets everybody in.
+    accounts = accounts or {"nobody": {"users": [{"user": "nobody", "password": _NOBODYS_HASH}]}}
     return f"accounts: {json.dumps(accounts, indent=2)}\n"
 
 

@@ -40,7 +40,7 @@ SCORE = "score"
 FEEDBACK = "feedback"
 """Scope: report outcomes."""
 CONTROL = "control"
-"""Scope: change specifications, read the record."""
+"""Scope: administer the tenant's endpoints: specifications, streams, record; deleting them included."""
 MODEL = "model:"
 """Beginning of the scope of a model's key, `model:<endpoint>/<name>`."""
 _ID = re.compile(f"[a-z2-7]{{{ID_CHARACTERS}}}")

@@ -73,6 +73,8 @@ class Register(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By name."""
     shares: tuple[Share, ...] = ()
     """Who receives whose input."""
+    former: tuple[str, ...] = ()
+    """Tenants that were removed: what NATS has stored under their names is theirs."""
 
     def tenant(self, name: str) -> Tenant:
         """Returns a tenant.
@@ -113,6 +115,7 @@ class Register(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self,
             tenants={each: tenant for each, tenant in self.tenants.items() if each != name},
             shares=tuple(share for share in self.shares if name not in (share.owner, share.receiver)),
+            former=tuple(dict.fromkeys((*self.former, name))),
         )
 
     def key_ring(self) -> KeyRing:
