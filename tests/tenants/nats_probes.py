@@ -1,7 +1,9 @@
 """Speaks to nats-server itself: tries every way of its API to what belongs to another account."""
 
 import asyncio
+import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from rendezvous_proto.postbox import durable_stream, score_stream
 from tests.tenants.probing import Place, Prey, Seen, said_in
 
 SETTLE_S = 0.3
+_PACKED = re.compile(rb'"(?:data|hdrs)": ?"([A-Za-z0-9+/]+=*)"')
 APIS = ("$JS.API", "$JS.bank.API", "$JS.BANK.API", "bank.$JS.API")
 BUCKETS = ("KV_rv_endpoints", "KV_rv_models", "KV_rv_replicas", "KV_rv_routers")
 SYSTEM = (
@@ -103,6 +106,8 @@ class _Ear:
 
     async def hear(self, message: Msg) -> None:
         """Takes a message."""
+        for packed in _PACKED.findall(message.data):
+            self._seen.add(base64.b64decode(packed), *_own_words(self._prey))
         text = f"{message.subject} {message.headers} {message.data!r}"
         # Of a name that is asked for, its echo in an answer's error or in an own stream's configuration tells nothing.
         self._seen.add(text, *said_in(text, *_own_words(self._prey)))

@@ -96,7 +96,8 @@ async def test_a_stranger_in_nats_sees_and_changes_nothing(town: Town) -> None:
     assert await kept(town) == before
     assert archive(town) == archived
 
-    await asyncio.to_thread(ask_all, town.place.grpc, town.place.prey, town.theirs["score"])
+    await asyncio.to_thread(ask_all, town.place.grpc, town.place.prey, town.theirs["score"], "later")
+    assert await kept(town) != before
     for kind, client in clients.items():
         await probe_again(client, town.strangers[kind], town.place, seen)
         await client.close()
