@@ -9,12 +9,14 @@ from rendezvous_proto.errors import InvalidRequestError, TooLargeError
 
 from rendezvous_router.rest.problems import HttpFaultError
 
-__all__ = ["ENCODINGS", "ClientGoneError", "read_body"]
+__all__ = ["ENCODINGS", "MEMBERS", "ClientGoneError", "read_body"]
 
 ENCODINGS = ("gzip", "deflate", "zstd")
 """Content encodings that are taken, beside none."""
 WINDOW_BYTES = 8 << 20
 """Most memory that a zstd body may ask for."""
+MEMBERS = 16
+"""Most members of gzip, or frames of zstd, that a body may consist of: each costs, also if it is empty."""
 _STEP_BYTES = 256 << 10
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -112,10 +114,12 @@ class _Zlib:
         self._encoding = encoding
         self._wbits = wbits
         self._inflater = zlib.decompressobj(wbits)
+        self._members = 1
 
     def inflate(self, octets: bytes) -> Iterable[bytes]:
         while octets:
             if self._inflater.eof:  # members may follow each other
+                self._members = _counted(self._members)
                 self._inflater = zlib.decompressobj(self._wbits)
             try:
                 yield self._inflater.decompress(octets, _STEP_BYTES)
@@ -133,12 +137,14 @@ class _Zstd:
     def __init__(self) -> None:
         self._context = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
         self._inflater = self._context.decompressobj()
+        self._members = 1
 
     def inflate(self, octets: bytes) -> Iterable[bytes]:
         for start in range(0, len(octets), _ZSTD_STEP):
             piece = octets[start : start + _ZSTD_STEP]
             while piece:
                 if self._inflater.eof:
+                    self._members = _counted(self._members)
                     self._inflater = self._context.decompressobj()
                 try:
                     yield self._inflater.decompress(piece)
@@ -156,6 +162,14 @@ class _Zstd:
 _ZSTD_STEP = 64
 """Octets of input at a time: a block of nothing but one repeated byte takes four and gives 128 KiB, so that one step
 gives 2 MiB at most."""
+
+
+def _counted(members: int) -> int:
+    if members == MEMBERS:
+        raise InvalidRequestError(
+            f"body: it has more than {MEMBERS} compressed members: compress it in one piece", {"limit": MEMBERS}
+        )
+    return members + 1
 
 
 def _too_large(limit: int, actual: int | None = None) -> TooLargeError:

@@ -4,6 +4,8 @@ pyarrow splits the lines, all values as text; the text becomes values here, so t
 An empty value is missing; an empty value in quotes is empty text.
 """
 
+import csv as plain_csv
+import re
 from typing import Any
 
 import msgspec
@@ -11,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 from rendezvous_proto import v1
-from rendezvous_proto.errors import InvalidFrameError, InvalidRequestError
+from rendezvous_proto.errors import InvalidFrameError, InvalidRequestError, SignatureMismatchError
 from rendezvous_proto.frames import type_name
 
 from rendezvous_router.rest.columns import NON_FINITE
+from rendezvous_router.rest.json_body import check_rows
 
 __all__ = ["read_csv"]
 
@@ -23,31 +26,39 @@ _TEXTS = (_T.DATA_TYPE_STRING, _T.DATA_TYPE_BYTES)
 _FLOATS = (_T.DATA_TYPE_FP16, _T.DATA_TYPE_FP32, _T.DATA_TYPE_FP64)
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _INTEGER = r"^-?(0|[1-9][0-9]*)$"
+_LINE_END = re.compile(rb"[\r\n]")
+_MARK = b"\xef\xbb\xbf"
 
 
-def read_csv(body: bytes, inputs: list[v1.ColumnSpec]) -> tuple[dict[str, list[Any]], int]:
+def read_csv(body: bytes, inputs: list[v1.ColumnSpec], max_rows: int) -> tuple[dict[str, list[Any]], int]:
     """Returns the columns of *body* as values of JSON (BYTES as base64), and the number of rows.
 
     Args:
         body: header line, then one line a row; UTF-8.
         inputs: the signature.
+        max_rows: most rows.
 
     Raises:
         InvalidRequestError: it is no CSV, or the endpoint declares no columns, and so no types.
         InvalidFrameError: a value is not of its column's type; names column and row.
+        SignatureMismatchError: the header line has more names than the signature.
+        TooLargeError: it has more rows.
     """
     if not inputs:
         raise InvalidRequestError(
             "this endpoint declares no input columns, so that CSV has no types: send JSON or Arrow"
         )
-    table = _split(body)
-    names = [column[0].as_py() or "" for column in table.columns]
-    table = table.slice(1)
-    for index, name in enumerate(names):
-        if not name or name in names[:index]:
-            fault = "is there twice" if name else "has no name"
-            raise InvalidRequestError(f"body: column {index + 1} of the header line, {name[:80]!r}, {fault}")
     specs = {spec.name: spec for spec in inputs}
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:  # asked before pyarrow, which cannot tell of a bad line that is no text
+        raise _no_csv() from error
+    names = _names(body, specs)
+    table = _split(body, len(names))
+    if [column[0].as_py() for column in table.columns] != names:
+        raise _no_csv()
+    table = table.slice(1)
+    check_rows(table.num_rows, max_rows)
     columns = {}
     for name, column in zip(names, table.columns, strict=True):
         spec = specs.get(name)
@@ -55,11 +66,40 @@ def read_csv(body: bytes, inputs: list[v1.ColumnSpec]) -> tuple[dict[str, list[A
     return columns, table.num_rows
 
 
-def _split(body: bytes) -> pa.Table:
+def _names(body: bytes, specs: dict[str, v1.ColumnSpec]) -> list[str]:
+    """Returns the names of the header line, checked before columns are made of them: a column costs more than its name.
+
+    One name that is not declared may be among them, for the router to refuse.
+    """
+    start = len(_MARK) if body.startswith(_MARK) else 0
+    end = _LINE_END.search(body, start)
+    line = body[start : end.start() if end else len(body)].decode()
+    if line.count('"') % 2:
+        raise InvalidRequestError("body: the header line has a line break within a name: give names without")
     try:
-        body.decode()
-    except UnicodeDecodeError as error:  # asked before pyarrow, which cannot tell of a bad line that is no text
+        names = next(plain_csv.reader([line], strict=True), [])
+    except plain_csv.Error as error:
         raise _no_csv() from error
+    seen: set[str] = set()
+    unknown = 0
+    for index, name in enumerate(names):
+        if not name or name in seen:
+            fault = "is there twice" if name else "has no name"
+            raise InvalidRequestError(f"body: column {index + 1} of the header line, {name[:80]!r}, {fault}")
+        seen.add(name)
+        unknown += name not in specs
+        if unknown > 1:
+            raise SignatureMismatchError(
+                f"body: column {index + 1} of the header line, {name[:80]!r}, is unknown, and not the only one: the "
+                f"endpoint declares {', '.join(specs)}",
+                {"column": name[:80]},
+            )
+    if not names:
+        raise _no_csv()
+    return names
+
+
+def _split(body: bytes, width: int) -> pa.Table:
     if body.count(b'"') % 2:
         raise InvalidRequestError("body: a quote in the CSV is not closed")
     wrong: list[Any] = []
@@ -69,7 +109,6 @@ def _split(body: bytes) -> pa.Table:
         return "skip"
 
     # The header line is read as a row, so that all columns are text whatever they are called.
-    width = body[: body.find(b"\n") % (len(body) + 1)].count(b",") + 1
     options = csv.ConvertOptions(
         column_types={f"f{index}": pa.string() for index in range(width)},
         null_values=[""],
@@ -85,8 +124,6 @@ def _split(body: bytes) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise _no_csv() from error
-    if table.num_columns > width:
-        raise InvalidRequestError("body: the header line has a line break within a name: give names without")
     if wrong:
         row = wrong[0]
         raise InvalidRequestError(

@@ -6,17 +6,20 @@ depth it limits at Python's own: both are counted here, at next to no cost for a
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
-from rendezvous_proto.errors import InvalidFrameError, InvalidRequestError
+from rendezvous_proto.errors import InvalidFrameError, InvalidRequestError, TooLargeError
 
-__all__ = ["DEPTH", "JsonBody", "check_json", "read_json"]
+__all__ = ["DEPTH", "SPARSE_CELLS", "JsonBody", "check_json", "check_rows", "read_json"]
 
 DEPTH = 32
 """Deepest nesting of arrays and objects."""
+SPARSE_CELLS = 65_536
+"""Most values, the missing counted in, of rows that differ in their names where no names are declared."""
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
@@ -33,12 +36,20 @@ class JsonBody(Struct, forbid_unknown_fields=True):
     request_id: str | UnsetType = UNSET
     """The request's id."""
 
-    def table(self) -> tuple[dict[str, list[Any]], int]:
+    def table(self, max_rows: int, declared: Collection[str]) -> tuple[dict[str, list[Any]], int]:
         """Returns the columns, and the number of rows.
+
+        What it costs is bounded by rows x declared columns: of names that are not declared only the first one found is
+        a column, for the router to refuse.
+
+        Args:
+            max_rows: most rows.
+            declared: names of the declared columns; none: any are taken.
 
         Raises:
             InvalidRequestError: there are neither rows nor columns, or both.
-            InvalidFrameError: columns differ in their length.
+            InvalidFrameError: columns differ in their length; or rows in their names, by more than can be filled up.
+            TooLargeError: it has more rows.
         """
         rows, columns = self.rows, self.columns
         if isinstance(rows, UnsetType) == isinstance(columns, UnsetType):
@@ -47,7 +58,8 @@ class JsonBody(Struct, forbid_unknown_fields=True):
                 {"expected": "rows or columns"},
             )
         if not isinstance(rows, UnsetType):
-            return _columns_of(rows), len(rows)
+            check_rows(len(rows), max_rows)
+            return _columns_of(rows, declared), len(rows)
         assert not isinstance(columns, UnsetType), "said above"
         sizes = {len(values) for values in columns.values()}
         if len(sizes) > 1:
@@ -57,7 +69,9 @@ class JsonBody(Struct, forbid_unknown_fields=True):
                 f"column {name[:80]!r}: has {other} rows, column {first[:80]!r} has {count}: all must have the same",
                 {"column": name[:80], "expected": count, "actual": other},
             )
-        return columns, sizes.pop() if sizes else 0
+        count = sizes.pop() if sizes else 0
+        check_rows(count, max_rows)
+        return columns, count
 
     def keys(self) -> int:
         """Returns how many keys the body has if none is there twice."""
@@ -113,7 +127,20 @@ def check_json(body: bytes, keys: int) -> None:
         json.loads(body, object_pairs_hook=_check_keys)
 
 
-def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def check_rows(rows: int, limit: int) -> None:
+    """Refuses too many rows before they are made columns, which costs more than to read them.
+
+    Raises:
+        TooLargeError: there are more than *limit*.
+    """
+    if rows > limit:
+        raise TooLargeError(
+            f"request of {rows} rows: the limit is {limit} rows; send several requests",
+            {"limit": limit, "actual": rows},
+        )
+
+
+def _columns_of(rows: list[dict[str, Any]], declared: Collection[str]) -> dict[str, list[Any]]:
     if len(rows) == 1:
         return {name: [value] for name, value in rows[0].items()}
     if not rows:
@@ -124,8 +151,26 @@ def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
             return {name: [row[name] for row in rows] for name in first}
     except KeyError:
         pass  # as many names, but others
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = _names_of(rows, declared)
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _names_of(rows: list[dict[str, Any]], declared: Collection[str]) -> dict[str, None]:
+    names: dict[str, None] = {}
+    for row in rows:
+        for name in row:
+            if name in names:
+                continue
+            names[name] = None
+            if declared and name not in declared:
+                return names  # refused by name, whatever else there is
+            if not declared and len(names) * len(rows) > SPARSE_CELLS:
+                raise InvalidFrameError(
+                    f"rows: {len(rows)} rows have {len(names)} or more different names, which makes more than "
+                    f"{SPARSE_CELLS} values, most of them missing: give all rows the same names, null where missing",
+                    {"limit": SPARSE_CELLS},
+                )
+    return names
 
 
 def _check_depth(marks: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 from rendezvous_proto import v1
-from rendezvous_proto.errors import InternalError, InvalidRequestError, RendezvousError, TooLargeError
+from rendezvous_proto.errors import InternalError, InvalidRequestError, RendezvousError
 from rendezvous_proto.frames import encode_frame
 from rendezvous_proto.postbox import check_name
 
@@ -151,8 +151,7 @@ def _request_of(
     limits = endpoint.spec.limits
     if media == JSON:
         read = read_json(body)
-        columns, rows = read.table()
-        _check_rows(rows, limits.max_rows)
+        columns, rows = read.table(limits.max_rows, codecs)
         request.inputs.CopyFrom(encode_columns(columns, rows, codecs))
         if read.context is not UNSET:
             request.context.update(read.context)
@@ -160,23 +159,13 @@ def _request_of(
             _set_id(request, str(read.request_id))
         return request, read.columns is not UNSET
     if media == CSV:
-        columns, rows = read_csv(body, list(endpoint.info.signature.inputs))
-        _check_rows(rows, limits.max_rows)
+        columns, rows = read_csv(body, list(endpoint.info.signature.inputs), limits.max_rows)
         request.inputs.CopyFrom(encode_columns(columns, rows, codecs))
         return request, False
     table = read_arrow(body, max_rows=limits.max_rows, max_bytes=max(limits.max_bytes, len(body)))
     types = {name: codecs[name].kind for name in table.column_names if name in codecs}
     request.inputs.CopyFrom(encode_frame(table, types=types))
     return request, False
-
-
-def _check_rows(rows: int, limit: int) -> None:
-    """Refuses too many rows here already: to encode them costs more than to read them."""
-    if rows > limit:
-        raise TooLargeError(
-            f"request of {rows} rows: the limit is {limit} rows; send several requests",
-            {"limit": limit, "actual": rows},
-        )
 
 
 def _set_id(request: v1.ScoreRequest, request_id: str) -> None:
