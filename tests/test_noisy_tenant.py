@@ -4,11 +4,15 @@ import asyncio
 import json
 import signal
 import statistics
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from rendezvous_proto.errors import RendezvousError
 from rendezvous_router.limits import TenantLimits
+from rendezvous_sdk.tasks import end_tasks
 
+from tests.support.caller import Caller
 from tests.support.open_loop import OpenLoop
 from tests.support.processes import Process, python
 from tests.support.stack import ENDPOINT, eventually
@@ -115,3 +119,40 @@ async def _measure(house: TenantHouse) -> None:
     assert sum(ended.values()) >= 0.5 * FLOOD * rounds * BLOCK_S * BLOCKS / 2
     assert ended["OK"] <= LIMIT * (rounds * BLOCK_S * BLOCKS + 1)
     assert spans.is_in_peace, spans.describe()
+
+
+async def test_room_is_left_for_the_tenant_that_asks_for_little(tmp_path: Path) -> None:
+    """One tenant without any limit fills the router as far as it may; the other's requests are all let in."""
+    house = TenantHouse(tmp_path, "noisy", "quiet")
+    try:
+        policy = {"deadline": "400ms", "steps": [{"take": "best"}], "otherwise": {"total": 0.0, "label": ""}}
+        await house.apply("noisy", {**SPEC, "policy": policy})  # no model serves it: requests stay until the deadline
+        await house.apply("quiet", SPEC)
+        house.start_router("--max-in-flight", "16")
+        noisy, quiet = house.add_key("noisy", "score"), house.add_key("quiet", "score")
+        house.start_model(house.add_key("quiet", "model:sum/first"), "tests.support.models:first")
+        ended: Counter[str] = Counter()
+        async with Caller(house.stack.address, noisy.text) as many, Caller(house.stack.address, quiet.text) as one:
+            flood = [asyncio.create_task(_keep_asking(many, ended)) for _ in range(64)]
+            await eventually(lambda: _has(ended, "OverloadedError"), "the flood meets its share")
+            for number in range(40):
+                reply = await one.score({"a": [float(number)], "b": [1], "tag": ["x"]}, timeout_s=8)
+                assert (reply.model, reply.outputs.rows) == ("first", 1)
+            await end_tasks(*flood)
+        assert set(ended) == {"answered", "OverloadedError"}
+    finally:
+        house.stop()
+
+
+async def _keep_asking(caller: Caller, ended: Counter[str]) -> None:
+    while True:
+        try:
+            await caller.score({"a": [1.0], "b": [1], "tag": ["x"]}, timeout_s=8)
+            ended["answered"] += 1
+        except RendezvousError as error:
+            ended[type(error).__name__] += 1
+            await asyncio.sleep(0.02)
+
+
+async def _has(ended: Counter[str], what: str) -> bool:
+    return bool(ended[what])
