@@ -10,7 +10,7 @@ TOKENS = (
     *(b"\0", b"\xff", b"\x7f", b"\x80", b"\xff" * 4, b"\xff" * 8 + b"\x7f", b"\xff" * 9 + b"\x01", b"\x80" * 10),
     *(b"[", b"]", b"{", b"}", b'"', b":", b",", b"\\", b"\\u0000", b"\\ud800", b"\n", b"\r\n", b"'", b"&a ", b"*a"),
     *(b"0", b"-1", b"-0", b"1e999", b"9" * 25, b"0" * 30, b"NaN", b"Infinity", b"null", b"true", b"1.5", b"2147483648"),
-    *(b"[" * 40, b"{" * 40, b"[" * 3000, b'{"a":' * 3000, b"9" * 5000, b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"),
+    *(b"[" * 40, b"{" * 40, b"[" * 1200, b'{"a":' * 1200, b"9" * 5000, b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"),
 )
 _EDIT = st.tuples(
     st.sampled_from(("insert", "overwrite", "delete", "double", "cut", "flip")),

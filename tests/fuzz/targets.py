@@ -32,6 +32,8 @@ TARGETS: dict[str, tuple[Target, Seeds]] = {
 """By name: the target, and its seeds."""
 
 FINDINGS: dict[str, list[bytes]] = {
+    "frame": [b"\x08\x02\x12\x11\n\x01x\x10\x0c\x1a\n\x00\x15\x80\x80\x10\x80\x80\x80\x80\x10"],
+    "arrow": [material.arrow_bodies()[0].replace(b"\1\0\0\0a\0", b"\1\0\0\0\x8c\0")],
     "infer_body": [b"0" * 5000 + b"5\n{}"],
     "csv": [b"a,b,tag\n1,2\xbe\n", b"\xff"],
     "register": [
@@ -39,7 +41,7 @@ FINDINGS: dict[str, list[bytes]] = {
         b'{"tenants": {"acme": {"name": "acme", "created_unix_s": 1}}}',
         material.registers()[0].replace(b"00ff", b"salt"),
     ],
-    "spec": [b"endpoint: " + b"9" * 5000, b"[" * 3000, b"{a: 2026-13-45}", b'{"a":' * 3000],
+    "spec": [b"endpoint: " + b"9" * 5000, b"[" * 1200, b"{a: 2026-13-45}", b'{"a":' * 1200],
 }
 """By target: inputs that once broke it, each mended."""
 

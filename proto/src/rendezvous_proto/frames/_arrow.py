@@ -7,12 +7,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rendezvous_proto import v1
+from rendezvous_proto.errors import InvalidFrameError
 from rendezvous_proto.frames._arrays import column_of_array, refuse_column
 from rendezvous_proto.frames._lists import column_of_list
 from rendezvous_proto.frames._types import BYTES, DTYPES, STRING
 
 if TYPE_CHECKING:
     from rendezvous_proto.frames._view import FrameView
+
+
+_LARGEST = 2**31 - 1
 
 
 def column_of_arrow(name: str, source: Any, kind: int | None) -> tuple[v1.Column, int]:
@@ -74,10 +78,25 @@ def _numbers(array: Any) -> Any:
 
 
 def to_arrow(view: "FrameView") -> pa.Table:
-    """Returns the frame as a table: missing rows are nulls, NaN stays NaN, shapes are nested fixed-size lists."""
+    """Returns the frame as a table: missing rows are nulls, NaN stays NaN, shapes are nested fixed-size lists.
+
+    Raises:
+        InvalidFrameError: a column without elements has a dimension that Arrow cannot write.
+    """
     if not view.names:
         return pa.table({})
     return pa.table({name: _array(view, name) for name in view.names})
+
+
+def _fitting(name: str, dimension: int) -> int:
+    """Returns a dimension of a column without elements, which may be any number, if Arrow can write it."""
+    if dimension > _LARGEST:
+        shown = name[:80]
+        raise InvalidFrameError(
+            f"column {shown!r}: a dimension of {dimension} is more than Arrow's lists have, {_LARGEST}",
+            {"column": shown, "limit": _LARGEST, "actual": dimension},
+        )
+    return dimension
 
 
 def _array(view: "FrameView", name: str) -> Any:
@@ -87,7 +106,7 @@ def _array(view: "FrameView", name: str) -> Any:
         return pa.array(values, type=scalar, mask=mask)
     full = scalar
     for dimension in reversed(values.shape[1:]):
-        full = pa.list_(full, dimension)
+        full = pa.list_(full, _fitting(name, dimension))
     if mask is not None or values.size == 0 or values.dtype.kind == "O":
         return pa.array(view.column(name), type=full)
     array = pa.array(values.reshape(-1), type=scalar)

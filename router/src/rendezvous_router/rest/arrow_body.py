@@ -39,6 +39,9 @@ def read_arrow(body: bytes, *, max_rows: int, max_bytes: int) -> pa.Table:
         _check_messages(buffer)
         table = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
         table.validate(full=True)
+        str(table.schema)  # the names within, which nothing else has looked at
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError("body: a name in its Arrow schema is not UTF-8") from error
     except (pa.ArrowException, OSError, struct.error, IndexError, MemoryError, RecursionError) as error:
         raise InvalidRequestError("body: is not an Arrow IPC stream or file, or is damaged: write it again") from error
     if table.num_rows > max_rows:
