@@ -6,13 +6,17 @@ acknowledges a publish (`sync_interval: always`, ADR 0004) unless *relaxed*.
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sysconfig
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from rendezvous_proto.errors import InvalidRequestError
 
 from rendezvous_router.tls.nats import NatsTls
 
@@ -101,6 +105,8 @@ class NatsServer:
         self.accounts = accounts
         self.heir = heir
         self.tls = tls
+        self.log = store / "nats-server.log"
+        """The server's log; whoever runs the process himself says where it is."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,11 +120,6 @@ class NatsServer:
         if self._process is None:
             raise NatsServerError("nats-server is not running")
         return self._process.pid
-
-    @property
-    def log(self) -> Path:
-        """The server's log file."""
-        return self.store / "nats-server.log"
 
     @property
     def is_running(self) -> bool:
@@ -156,9 +157,25 @@ class NatsServer:
         self.accounts = accounts
         path = self.store / _ACCOUNTS
         temporary = path.with_suffix(".writing")
-        temporary.touch(mode=0o600)
-        temporary.write_text(accounts)
+        _write_private(temporary, accounts)
         temporary.rename(path)
+
+    def check_accounts(self, accounts: str) -> None:
+        """Has nats-server read a configuration with these accounts; nothing is changed.
+
+        Raises:
+            InvalidRequestError: it refuses them.
+        """
+        with tempfile.TemporaryDirectory(prefix="accounts-", dir=self.store) as name:
+            folder = Path(name)
+            _write_private(folder / _ACCOUNTS, accounts)
+            config = folder / "nats-server.conf"
+            config.write_text(self._configuration())
+            command = [find_binary(), "-t", "-c", str(config)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_START_TIMEOUT_S)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().replace(f"{folder}/", "").splitlines()
+            raise InvalidRequestError(f"nats-server refuses the accounts made of the register: {' '.join(said)[-500:]}")
 
     def accepts(self) -> bool:
         """Returns whether a server with JetStream ready answers at the address."""
@@ -226,6 +243,14 @@ class NatsServer:
 
     def _last_lines(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Writes a file that is nobody else's, whatever lay there before."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
 
 
 def _cluster_part(host: str, node: ClusterNode) -> str:

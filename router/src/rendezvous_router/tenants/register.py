@@ -9,9 +9,11 @@ import json
 import os
 import re
 import secrets
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -32,6 +34,8 @@ ROLES = ("router", "decoy", "models")
 """The installation's own processes, each with a key of its own for each tenant."""
 
 _TENANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_SECRET_CHARACTERS = 64
+_SECRET = re.compile(f"[0-9a-f]{{{_SECRET_CHARACTERS}}}")
 _TAKEN = {"sys", "system"}
 """Names that mean something to nats-server."""
 
@@ -145,16 +149,33 @@ class RegisterFile:
         """Whether there is a register: the installation has tenants, and asks for keys."""
         return self.path.exists()
 
-    def read(self) -> Register:
-        """Returns the register; an empty one where there is none.
+    def check_not_lost(self) -> None:
+        """Checks that a register that there was is still there: without it, nobody would be asked for a key.
 
         Raises:
-            InvalidRequestError: it cannot be read.
+            InvalidRequestError: there is the installation's secret, and no register.
+        """
+        if not self.exists and (self.folder / SECRET).exists():
+            raise InvalidRequestError(
+                f"{self.path} is missing, and there is an {SECRET} beside it: restore the register from a backup, add "
+                f"its tenants again, or, if there are to be no tenants, remove the {SECRET}"
+            )
+
+    def read(self, *, must_exist: bool = False) -> Register:
+        """Returns the register; an empty one where there is none.
+
+        Args:
+            must_exist: whether there has to be one.
+
+        Raises:
+            InvalidRequestError: it cannot be read, or is not there and must be.
         """
         try:
             register = msgspec.json.decode(self.path.read_bytes(), type=Register)
             _check_register(register)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if must_exist:
+                raise InvalidRequestError(f"the register {self.path} is gone: restore it from a backup") from error
             return Register()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InvalidRequestError) as error:
             raise InvalidRequestError(f"the register {self.path} cannot be read: {error}") from error
@@ -181,21 +202,13 @@ class RegisterFile:
         """Returns the installation's secret; makes it where there is none.
 
         Raises:
+            InvalidRequestError: it is cut short or something else, or others than its owner may read it.
             OSError: it can be neither read nor made.
         """
         path = self.folder / SECRET
-        try:
-            return path.read_text().strip()
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = secrets.token_hex(32)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{made}\n")
-        return made
+        if not path.exists():
+            _make_secret(path)
+        return _read_secret(path)
 
     def new_tenant(self, name: str, limits: TenantLimits) -> Tenant:
         """Returns a tenant that is in no register yet, with the hashes of its processes' keys.
@@ -203,8 +216,9 @@ class RegisterFile:
         Raises:
             InvalidRequestError: the name is malformed.
         """
+        check_tenant(name)
         secret = self.secret()
-        hashes = {role: nats_hash(derive_key(secret, check_tenant(name), role).secret) for role in ROLES}
+        hashes = {role: nats_hash(derive_key(secret, name, role).secret) for role in ROLES}
         return Tenant(name=name, created_unix_s=int(time.time()), limits=limits, role_hashes=hashes)
 
     def _write(self, register: Register) -> None:
@@ -237,6 +251,37 @@ def check_tenant(name: str) -> str:
             {"tenant": name},
         )
     return name
+
+
+def _make_secret(path: Path) -> None:
+    """Makes the secret whole or not at all, and only if nobody else does so meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{SECRET}.", dir=path.parent)  # mode 600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{secrets.token_hex(32)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+
+
+def _read_secret(path: Path) -> str:
+    with path.open() as file:
+        rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        found = file.read(_SECRET_CHARACTERS + 2).strip()
+    if rights & 0o077:
+        raise InvalidRequestError(
+            f"{path} has rights {rights:o}: others than its owner could open everything with it; chmod 600 {path}"
+        )
+    if _SECRET.fullmatch(found) is None:
+        raise InvalidRequestError(
+            f"{path} is no secret of an installation, which has {_SECRET_CHARACTERS} hexadecimal characters: restore "
+            "it from a backup"
+        )
+    return found
 
 
 def _check_register(register: Register) -> None:

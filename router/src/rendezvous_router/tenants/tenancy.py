@@ -34,8 +34,14 @@ class Tenancy:
 
     @classmethod
     def of(cls, folder: Path, own: str) -> "Tenancy | None":
-        """Returns the tenancy of a project; None: it has no register, so there is one tenant and no keys."""
-        return cls(folder, own) if RegisterFile(folder).exists else None
+        """Returns the tenancy of a project; None: it has no register, so there is one tenant and no keys.
+
+        Raises:
+            InvalidRequestError: the register is lost or cannot be read, or the secret is none.
+        """
+        file = RegisterFile(folder)
+        file.check_not_lost()
+        return cls(folder, own) if file.exists else None
 
     @property
     def names(self) -> list[str]:
