@@ -1,7 +1,6 @@
 """Checks frames against signatures. Source: docs/protocol.md, section "Signatures"."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
 import numpy as np
@@ -11,6 +10,7 @@ from rendezvous_proto.errors import SignatureMismatchError
 from rendezvous_proto.frames import type_name
 from rendezvous_proto.frames._bits import unpack_bits
 from rendezvous_proto.frames._types import DTYPES, FLOATS
+from rendezvous_proto.nearest import nearest_name
 
 __all__ = ["check_signature", "conform_frame"]
 
@@ -100,11 +100,11 @@ def _refuse(what: str, name: str, fault: str, expected: object, actual: object) 
 
 
 def _refuse_unknown(name: str, known: Sequence[str], what: str) -> NoReturn:
-    nearest = get_close_matches(name, known, n=1)
-    hint = f", did you mean {nearest[0]!r}?" if nearest else f": expected are {', '.join(known)}"
+    nearest = nearest_name(name, known)
+    hint = f", did you mean {nearest!r}?" if nearest else f": expected are {', '.join(known)}"
     attributes = {"what": what, "column": name, "expected": ", ".join(known)}
     raise SignatureMismatchError(
-        f"{what}: column {name!r} is unknown{hint}", attributes | ({"nearest": nearest[0]} if nearest else {})
+        f"{what}: column {name!r} is unknown{hint}", attributes | ({"nearest": nearest} if nearest else {})
     )
 
 

@@ -1,6 +1,5 @@
 """What a request must be before it is accepted: sizes, known names, time left, room. The errors say what to do."""
 
-import difflib
 from collections.abc import Iterable
 
 from rendezvous.spec import EndpointSpec
@@ -13,6 +12,7 @@ from rendezvous_proto.errors import (
     UnknownEndpointError,
     UnknownModelError,
 )
+from rendezvous_proto.nearest import nearest_name
 from rendezvous_proto.v1 import ScoreRequest
 
 from rendezvous_router.endpoint import Endpoint
@@ -71,8 +71,8 @@ def forced_model(message: ScoreRequest, endpoint: Endpoint) -> str | None:
     if not name or name in endpoint.roles:
         return name or None
     known = sorted(endpoint.roles)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
+    near = nearest_name(name, known)
+    hint = f", did you mean {near!r}?" if near else f"; it has {', '.join(known)}"
     raise UnknownModelError(
         f"endpoint {endpoint.name} has no model {name[:80]!r} to be forced{hint}", {"model": name[:80]}
     )
@@ -122,6 +122,6 @@ def no_endpoint(name: str, known: Iterable[str]) -> InvalidRequestError | Unknow
             f"endpoint: not given, and there are {len(known)} to choose from: name one",
             {"known": ",".join(known)},
         )
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
+    near = nearest_name(name, known)
+    hint = f", did you mean {near!r}?" if near else ""
     return UnknownEndpointError(f"endpoint {name[:80]!r} does not exist here{hint}", {"endpoint": name[:80]})

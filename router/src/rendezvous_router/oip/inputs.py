@@ -6,7 +6,6 @@ says which rows of a column are missing: the protocol knows no missing values, a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import prod
 from typing import Any, NoReturn
 
@@ -15,6 +14,7 @@ from rendezvous.spec import ColumnSpec
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidFrameError, RendezvousError, SignatureMismatchError, shown
 from rendezvous_proto.frames import MAX_RANK
+from rendezvous_proto.nearest import nearest_name
 
 from rendezvous_router.oip.tensors import DTYPES, STRING, TEXTS, Fill, TensorError, datatype_of_type
 
@@ -64,6 +64,12 @@ def frame_of(tensors: Sequence[Tensor], declared: Sequence[ColumnSpec], what: st
         SignatureMismatchError: a tensor is absent, unknown, of another datatype or shape. The message says which
             tensors are wanted.
     """
+    if declared and len(tensors) > 2 * len(declared):
+        raise SignatureMismatchError(
+            f"{len(tensors)} tensors: {what} takes one for each of its {len(declared)} columns, and at most one more, "
+            f"{MISSING}, for each: {wanted_text(declared)}",
+            {"expected": 2 * len(declared), "actual": len(tensors)},
+        )
     by_name = {tensor.name: tensor for tensor in tensors}
     if len(by_name) != len(tensors):
         _refuse_twice(tensors)
@@ -208,8 +214,8 @@ def _absent(
 
 
 def _unknown(name: str, declared: Sequence[ColumnSpec], what: str) -> SignatureMismatchError:
-    near = get_close_matches(name, [column.name for column in declared], n=1)
-    hint = f", did you mean {near[0]!r}?" if near else f": it wants {wanted_text(declared)}"
+    near = nearest_name(name, [column.name for column in declared])
+    hint = f", did you mean {near!r}?" if near else f": it wants {wanted_text(declared)}"
     return SignatureMismatchError(f"tensor {shown(name)!r} is unknown to {what}{hint}", {"tensor": shown(name)})
 
 

@@ -1,12 +1,13 @@
 """Columns of an answer as the tensors that were asked for."""
 
+from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import numpy as np
 from rendezvous.spec import ColumnSpec
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidRequestError, shown
+from rendezvous_proto.nearest import nearest_name
 
 from rendezvous_router.oip.inputs import MISSING, wanted_text
 
@@ -32,11 +33,11 @@ def check_wanted(wanted: Sequence[str], declared: Sequence[ColumnSpec], what: st
     known |= {name + MISSING for name in known}
     for name in wanted:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else f": it has {wanted_text(declared)}"
+            near = nearest_name(name, known)
+            hint = f", did you mean {near!r}?" if near else f": it has {wanted_text(declared)}"
             raise InvalidRequestError(f"output {shown(name)!r} is unknown to {what}{hint}", {"output": shown(name)})
     if len(set(wanted)) != len(wanted):
-        name = next(name for index, name in enumerate(wanted) if name in wanted[:index])
+        name = Counter(wanted).most_common(1)[0][0]
         raise InvalidRequestError(f"output {name!r} is asked for twice", {"output": name})
 
 

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
 
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidRequestError
+from rendezvous_proto.nearest import nearest_name
 
 __all__ = ["TIMEOUT_HEADER", "Asked", "read_headers", "read_query", "remaining_s"]
 
@@ -68,8 +68,8 @@ def read_query(query: bytes) -> Asked:
         elif name in ("explain", "trace"):
             setattr(asked, name, _flag(name, value))
         else:
-            near = get_close_matches(name, _NAMES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_NAMES)} and {CONTEXT}<key>"
+            near = nearest_name(name, _NAMES)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(_NAMES)} and {CONTEXT}<key>"
             raise InvalidRequestError(f"query: {name[:80]!r} is unknown: {hint}", {"parameter": name[:80]})
     return asked
 
