@@ -1,7 +1,6 @@
 """What the server and its models say of themselves, whichever door they are asked through."""
 
 from dataclasses import dataclass
-from importlib.metadata import version as package_version
 
 from rendezvous.spec import ColumnSpec
 from rendezvous_proto.errors import UnknownModelError, shown
@@ -12,12 +11,10 @@ from rendezvous_router.oip.live import LiveModels
 from rendezvous_router.oip.target import find_target
 from rendezvous_router.oip.tensors import datatype_of_type
 
-__all__ = ["EXTENSIONS", "NAME", "VERSION", "About", "TensorAbout", "about_model"]
+__all__ = ["EXTENSIONS", "NAME", "About", "TensorAbout", "about_model"]
 
 NAME = "rendezvous"
 """Name of the server."""
-VERSION = package_version("rendezvous-router")
-"""Its version."""
 EXTENSIONS = ("binary_tensor_data", "parameters", "schedule_policy", "rendezvous_missing", "rendezvous_single_models")
 """Extensions of the protocol that are supported: three of the field's, two of ours (docs/oip.md)."""
 ENDPOINT_PLATFORM = "rendezvous_endpoint"

@@ -11,6 +11,7 @@ from rendezvous_proto.errors import InternalError, RendezvousError, UnknownModel
 from rendezvous_proto.v1 import ScoreReply
 
 from rendezvous_router.app import Router
+from rendezvous_router.aside import do_aside
 from rendezvous_router.oip.inputs import Tensor, frame_of
 from rendezvous_router.oip.outputs import check_wanted, pick_outputs
 from rendezvous_router.oip.parameters import Value, Wishes, legal_id, read_wishes
@@ -67,6 +68,8 @@ class Answer:
     """Outputs, in the order in which they were asked for, with companions of missing values."""
     rows: int
     """Their rows."""
+    size_bytes: int
+    """Size of the outputs, all of them."""
     parameters: Mapping[str, str | int]
     """Who answered, by which rule, how long it took: text and whole numbers only, which every client can read."""
 
@@ -87,7 +90,7 @@ async def ask(router: Router, request: Ask) -> Answer:
         target = find_target(router, request.name, request.version)
         wishes = read_wishes(request.parameters)
         check_wanted(request.wanted, target.endpoint.spec.outputs, target.what)
-        message = _message(request, target, wishes)
+        message = await do_aside(request.size_bytes, _message, request, target, wishes)
     except RendezvousError as error:
         trace = request.trace
         router.refuse_unread(error, method=request.method, traceparent=trace.traceparent, tracestate=trace.tracestate)
@@ -103,6 +106,7 @@ async def ask(router: Router, request: Ask) -> Answer:
         version=reply.version if target.model else str(reply.decision.spec_revision),
         columns=pick_outputs(reply.outputs, request.wanted),
         rows=reply.outputs.rows,
+        size_bytes=reply.outputs.ByteSize(),
         parameters=_parameters(reply, wishes),
     )
 

@@ -10,15 +10,25 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rendezvous_router.app import Router
-from rendezvous_router.oip.about import EXTENSIONS, NAME, VERSION, about_model
+from rendezvous_router.aside import do_aside
+from rendezvous_router.oip.about import EXTENSIONS, NAME, about_model
 from rendezvous_router.oip.asking import Ask, Trace, ask
-from rendezvous_router.oip.documents import HEADER_LENGTH, read_document, tensors_of, wanted_of, write_answer
+from rendezvous_router.oip.documents import (
+    HEADER_LENGTH,
+    InferBody,
+    read_document,
+    tensors_of,
+    wanted_of,
+    write_answer,
+)
+from rendezvous_router.oip.inputs import Tensor
 from rendezvous_router.oip.live import LiveModels, is_serving
 from rendezvous_router.oip.target import find_target
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import SCORE, Reception
 from rendezvous_router.rest.bodies import read_body
 from rendezvous_router.rest.problems import HttpFaultError
+from rendezvous_router.version import VERSION
 
 __all__ = ["METHOD", "oip_routes"]
 
@@ -81,9 +91,7 @@ class _Routes:
         trace = Trace(traceparent=headers.get("traceparent", ""), tracestate=headers.get("tracestate", ""))
         try:
             body = await read_body(request.receive, request.scope["headers"], self._max_bytes)
-            document, binary = read_document(body, headers.get(HEADER_LENGTH))
-            wanted, tensors = wanted_of(document), tensors_of(document, binary)
-            _ = document.binary  # refused before anything is scored
+            document, tensors = await do_aside(len(body), _read, body, headers.get(HEADER_LENGTH))
         except RendezvousError as error:
             router.refuse_unread(error, method=METHOD, traceparent=trace.traceparent, tracestate=trace.tracestate)
             raise
@@ -95,19 +103,26 @@ class _Routes:
                 id=document.id or "",
                 parameters=document.parameters or {},
                 tensors=tensors,
-                wanted=wanted,
+                wanted=wanted_of(document),
                 size_bytes=len(body),
                 method=METHOD,
                 trace=trace,
             ),
         )
-        content, header_length = write_answer(name, document, answer)
+        content, header_length = await do_aside(answer.size_bytes, write_answer, name, document, answer)
         if header_length is None:
             return Response(content, media_type="application/json")
         return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(header_length)})
 
     def _router(self, request: Request) -> Router:
         return self._reception.admit(request.headers.get("authorization")).demand(SCORE)
+
+
+def _read(body: bytes, header_length: str | None) -> tuple[InferBody, list[Tensor]]:
+    document, binary = read_document(body, header_length)
+    tensors = tensors_of(document, binary)
+    _ = document.binary  # refused before anything is scored
+    return document, tensors
 
 
 def _parts(request: Request) -> tuple[str, str, str]:

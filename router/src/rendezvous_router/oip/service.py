@@ -15,7 +15,8 @@ from rendezvous_proto.frames import diagnose_bad_utf8
 from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 
 from rendezvous_router.app import Router
-from rendezvous_router.oip.about import EXTENSIONS, NAME, VERSION, TensorAbout, about_model
+from rendezvous_router.aside import do_aside
+from rendezvous_router.oip.about import EXTENSIONS, NAME, TensorAbout, about_model
 from rendezvous_router.oip.asking import Answer, Ask, Trace, ask
 from rendezvous_router.oip.inputs import Tensor
 from rendezvous_router.oip.live import LiveModels, is_serving
@@ -31,6 +32,7 @@ from rendezvous_router.oip.tensors import (
     typed_of_column,
 )
 from rendezvous_router.reception import SCORE, Reception
+from rendezvous_router.version import VERSION
 
 __all__ = ["SERVICE", "InferenceService"]
 
@@ -102,8 +104,7 @@ class InferenceService:
         trace = Trace(traceparent=_text(shown.get("traceparent")), tracestate=_text(shown.get("tracestate")))
         router = self._router(context)
         try:
-            asked = _parsed(raw, inference.ModelInferRequest)
-            tensors = _tensors_of(asked)
+            asked, tensors = await do_aside(len(raw), _read, raw)
         except RendezvousError as error:
             router.refuse_unread(error, method=METHOD, traceparent=trace.traceparent, tracestate=trace.tracestate)
             raise
@@ -120,7 +121,7 @@ class InferenceService:
             trace=trace,
         )
         answer = await ask(router, request)
-        return _response(asked, answer, is_raw=bool(asked.raw_input_contents))
+        return await do_aside(answer.size_bytes, _response, asked, answer, is_raw=bool(asked.raw_input_contents))
 
     def _router(self, context: Context) -> Router:
         shown = dict(context.invocation_metadata() or ())
@@ -160,6 +161,11 @@ def _parsed(raw: bytes, kind: type[_Asked]) -> _Asked:
         raise InvalidRequestError(
             f"the message of {len(raw)} bytes is not an inference.{kind.DESCRIPTOR.name}", {"actual": len(raw)}
         ) from error
+
+
+def _read(raw: bytes) -> tuple[inference.ModelInferRequest, Sequence[Tensor]]:
+    asked = _parsed(raw, inference.ModelInferRequest)
+    return asked, _tensors_of(asked)
 
 
 def _tensors_of(asked: inference.ModelInferRequest) -> Sequence[Tensor]:

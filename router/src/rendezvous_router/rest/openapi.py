@@ -11,12 +11,12 @@ from rendezvous_router.endpoint import Endpoint
 from rendezvous_router.rest.columns import NON_FINITE
 from rendezvous_router.rest.media import ARROW_FILE, ARROW_STREAM, CSV, JSON
 from rendezvous_router.rest.problems import PROBLEM, TYPES, phrase_of
+from rendezvous_router.version import VERSION
 
 __all__ = ["openapi_of"]
 
 Schema = dict[str, Any]
 
-_VERSION = "0.1.0"
 _HTTP_FAULTS = (406, 408, 415, 431)
 _STATUSES = sorted({facts.http_status for facts in ERROR_TABLE.values()} | set(_HTTP_FAULTS))
 _LARGEST = {"FP16": 65504.0, "FP32": 3.4028234663852886e38}
@@ -47,7 +47,7 @@ def openapi_of(endpoints: Iterable[Endpoint]) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Rendezvous",
-            "version": _VERSION,
+            "version": VERSION,
             "description": "Score rows at an endpoint: several models see them, one answer comes back, on time. "
             "Errors are RFC 9457 problems. This document holds the endpoints that your key may see.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},

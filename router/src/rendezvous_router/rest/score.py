@@ -12,6 +12,7 @@ from rendezvous_proto.frames import encode_frame
 from rendezvous_proto.postbox import check_name
 
 from rendezvous_router.app import Router
+from rendezvous_router.aside import do_aside
 from rendezvous_router.endpoint import Endpoint
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import SCORE, Reception
@@ -29,8 +30,6 @@ __all__ = ["METHOD", "ScoreRoute"]
 
 METHOD = "POST /v1/endpoints/{endpoint}/score"
 """The method through which requests come, as metrics and spans name it."""
-ASIDE_BYTES = 64 << 10
-"""Bodies and answers larger than this are read and written in a thread, so that other requests do not wait."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -134,10 +133,7 @@ class _Asking:
         body = await read_body(receive, scope["headers"], self._route._options.max_message_bytes)  # noqa: SLF001
         codecs = self._route.codecs_of(tenant, endpoint)
         arguments = body, media, endpoint, codecs, request_id
-        if len(body) > ASIDE_BYTES:
-            request, as_columns = await asyncio.to_thread(_request_of, *arguments)
-        else:
-            request, as_columns = _request_of(*arguments)
+        request, as_columns = await do_aside(len(body), _request_of, *arguments)
         self.request_id = request.request_id
         asked.apply(request)
         return request, answer, as_columns
@@ -183,9 +179,6 @@ def _offers(media: str) -> tuple[str, ...]:
 
 
 async def _written(reply: v1.ScoreReply, media: str, as_columns: bool) -> tuple[dict[str, Any], bytes]:
-    if reply.ByteSize() > ASIDE_BYTES:
-        body = await asyncio.to_thread(answer_body, reply, media, as_columns=as_columns)
-    else:
-        body = answer_body(reply, media, as_columns=as_columns)
+    body = await do_aside(reply.ByteSize(), answer_body, reply, media, as_columns=as_columns)
     headers = answer_headers(reply, media, len(body))
     return {"type": "http.response.start", "status": 200, "headers": headers}, body
