@@ -34,7 +34,10 @@ TARGETS: dict[str, tuple[Target, Seeds]] = {
 FINDINGS: dict[str, list[bytes]] = {
     "frame": [b"\x08\x02\x12\x11\n\x01x\x10\x0c\x1a\n\x00\x15\x80\x80\x10\x80\x80\x80\x80\x10"],
     "arrow": [material.arrow_bodies()[0].replace(b"\1\0\0\0a\0", b"\1\0\0\0\x8c\0")],
-    "infer_body": [b"0" * 5000 + b"5\n{}"],
+    "infer_body": [
+        b"0" * 5000 + b"5\n{}",
+        b'\n{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["\x88"]}]}',
+    ],
     "csv": [b"a,b,tag\n1,2\xbe\n", b"\xff"],
     "register": [
         b"\xff",

@@ -203,7 +203,7 @@ def fill_json(column: v1.Column, shape: Sequence[int], raw: bytes | msgspec.Raw)
     is_nested = len(shape) > 1 and _starts_nested(raw)
     try:
         data = _decoder(column.type, len(shape) if is_nested else 1).decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise TensorError(
             f"has data that are no {'nested' if is_nested else 'flat'} array of {_json_kind(column.type)}: {error}"
         ) from error
