@@ -3,8 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,69 +12,26 @@ from rendezvous_proto import v1
 from rendezvous_proto.errors import InternalError, RendezvousError, UnimplementedError
 
 from rendezvous_sdk.answer import Answer
-from rendezvous_sdk.calls import Attempts, build_request, channel_options
+from rendezvous_sdk.calls import Attempts, build_request
 from rendezvous_sdk.chunks import Chunk, ChunkedTable, is_passing
-from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, ClientSpans, StreamSpans, trace_context
-from rendezvous_sdk.credentials import Credentials, host_of
+from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, StreamSpans, trace_context
 from rendezvous_sdk.grpc_errors import from_rpc
-from rendezvous_sdk.options import ClientOptions
 from rendezvous_sdk.progress import progress_of
+from rendezvous_sdk.score_connection import ScoreConnection
 
 __all__ = ["Client"]
 
 
-class Client:
+class Client(ScoreConnection):
     """A connection to a router or a model. Thread-safe; make one and keep it.
 
-    Args:
-        address: `host:port`.
-        endpoint: endpoint asked; None where only one is served.
-        options: deadlines, pauses, limits; None takes the defaults.
-        key: shown with every call, as text, or the `Path` of a file that holds it.
-        ca: file of the authority that the server's certificate is checked against, PEM.
-        cert: file of the own certificate chain, PEM, for servers that ask for one.
-        cert_key: file of its private key, PEM.
-        tls: whether to use TLS where neither `ca` nor `cert` is given; then by the system's authorities.
-        insecure: whether the key may be sent without TLS to other than loopback.
-        credentials: gRPC's own, in place of all that.
-
-    What is None is taken from the environment (`rendezvous_sdk.credentials`).
-
-    Raises:
-        InvalidRequestError: a malformed key, a file that cannot be read, or a key that would travel in the clear.
+    Arguments and errors of its making: see `ScoreConnection`.
     """
 
-    def __init__(
-        self,
-        address: str,
-        endpoint: str | None = None,
-        *,
-        options: ClientOptions | None = None,
-        key: str | Path | None = None,
-        ca: str | Path | None = None,
-        cert: str | Path | None = None,
-        cert_key: str | Path | None = None,
-        tls: bool | None = None,
-        insecure: bool | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        self.address = address
-        self.endpoint = endpoint or ""
-        self._options = options or ClientOptions()
-        shown = Credentials.read(key=key, ca=ca, cert=cert, cert_key=cert_key, tls=tls, insecure=insecure)
-        secure = credentials or shown.channel_credentials()
-        shown.check_exposure(host_of(address), has_tls=secure is not None)
-        self._uses_tls = secure is not None
-        self._authorization = shown.metadata
-        arguments = channel_options(self._options)
-        self._channel = (
-            grpc.insecure_channel(address, arguments)
-            if secure is None
-            else grpc.secure_channel(address, secure, arguments)
-        )
-        self._stub: Any = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
-        self._info: v1.ModelInfo | None = None
-        self._spans = ClientSpans(address, self.endpoint)
+    def _open(self, secure: grpc.ChannelCredentials | None, arguments: Sequence[tuple[str, Any]]) -> Any:
+        if secure is None:
+            return grpc.insecure_channel(self.address, arguments)
+        return grpc.secure_channel(self.address, secure, arguments)
 
     def __enter__(self) -> Self:
         return self

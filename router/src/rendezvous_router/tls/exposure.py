@@ -1,19 +1,10 @@
 """Whether an address may be listened on: what is reachable from elsewhere needs keys and TLS."""
 
-import ipaddress
+from rendezvous_sdk.credentials import is_loopback
 
 from rendezvous_router.tls.errors import TlsError
 
-__all__ = ["check_exposure", "is_loopback"]
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether *host* is reached from this machine alone: 127.0.0.0/8, ::1 or `localhost`."""
-    name = host.strip("[]").lower()
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
+__all__ = ["check_exposure"]
 
 
 def check_exposure(host: str, has_keys: bool, has_tls: bool, insecure: bool) -> None:
