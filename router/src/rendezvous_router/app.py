@@ -98,8 +98,15 @@ class Router:
         """
         postbox = await Postbox.open(options.nats_url, router=router_id or new_router_id(), key=key)
         router = cls(options, postbox, tracing, gate)
-        await postbox.hear_scores(router._arrivals.take_message)
-        await router._watch.start()
+        try:
+            await postbox.hear_scores(router._arrivals.take_message)
+            await router._watch.start()
+        except BaseException:  # cancelled, too: nobody else knows of the connection yet
+            try:
+                await router._watch.stop()
+            finally:
+                await postbox.close()
+            raise
         router.ledger.start()
         router._tasks = [
             asyncio.create_task(router._arrivals.sweep(), name="sweep"),

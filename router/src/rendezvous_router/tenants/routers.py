@@ -25,6 +25,14 @@ from rendezvous_router.tenants.register import DEFAULT_TENANT, Register, Registe
 LOOK_S = 0.2
 """Time between two looks at the register."""
 
+START_WAIT_S = 5.0
+"""Longest wait for tenants before the doors open: nats-server gives most their connection within milliseconds, and one
+that it does not know, or that has none left, must not keep the others waiting."""
+
+RETRY_S = 1.0
+"""Pause before the start of a tenant's router is tried again: nats-server may take up an account later than this
+process does, and a limit that stood in the way may be lifted."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,17 +78,26 @@ class TenantRouters:
         return "not connected to nats-server" if away and len(away) == len(self._routers) else ""
 
     async def start(self) -> None:
-        """Starts the routers, and waits until each has met nats-server.
+        """Starts the routers, and waits until each has met nats-server, where there are tenants for 5 s at most.
+
+        Tenants that are not ready then are served as soon as they are.
 
         Raises:
-            InvalidRequestError: there is a register, and it cannot be read.
+            InvalidRequestError: the register is lost or cannot be read, or its secret is none.
         """
         if self._file is None:
             self._routers[DEFAULT_TENANT] = await Router.start(self._options, self.router_id, self._tracing)
             return
+        self._file.check_not_lost()
         self._seen = self._stamp()
-        self._adopt(self._file.read())
-        await asyncio.gather(*self._starting.values())
+        register = self._file.read()
+        if register.tenants:
+            self._file.secret()
+        self._adopt(register)
+        if self._starting:
+            await asyncio.wait(self._starting.values(), timeout=START_WAIT_S)
+        if self._starting:
+            _log.warning("not served yet, tried further: tenants %s", ", ".join(sorted(self._starting)))
         self._following = asyncio.create_task(self._follow(), name="register")
 
     def serve_at(self, address: str, *, rest: str) -> None:
@@ -109,15 +126,21 @@ class TenantRouters:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            stamp = await asyncio.to_thread(self._stamp)
-            if stamp == self._seen:
-                continue
-            self._seen = stamp
-            assert self._file is not None, "followed only where there is one"
             try:
-                self._adopt(await asyncio.to_thread(self._file.read))
+                await self._look()
             except RendezvousError as error:
                 _log.error("the register stays as it was: %s", error.message)
+            except Exception:  # noqa: BLE001 # whatever it is: who no longer follows would serve revoked keys for good
+                _log.exception("a change of the register could not be taken up; the next one will be")
+
+    async def _look(self) -> None:
+        """Takes up the register if it has changed."""
+        assert self._file is not None, "followed only where there is one"
+        stamp = await asyncio.to_thread(self._stamp)
+        if stamp == self._seen:
+            return
+        had_one, self._seen = self._seen is not None, stamp
+        self._adopt(await asyncio.to_thread(self._file.read, must_exist=had_one))
 
     def _stamp(self) -> tuple[int, int, int] | None:
         assert self._file is not None, "followed only where there is one"
@@ -137,7 +160,6 @@ class TenantRouters:
                 self._consumers[name][0].want(tenant)
             elif name not in self._starting:
                 self._starting[name] = asyncio.create_task(self._start(tenant), name=f"tenant {name}")
-                self._starting[name].add_done_callback(_tell_failure)
         for name in self._routers.keys() - register.tenants.keys():
             task = asyncio.create_task(self._leave(name), name=f"leave {name}")
             self._leaving.add(task)
@@ -147,11 +169,8 @@ class TenantRouters:
             self._starting.pop(name).cancel()
 
     async def _start(self, tenant: Tenant) -> None:
-        assert self._file is not None, "tenants come from a register"
         work_for(tenant.name)
-        key = derive_key(self._file.secret(), tenant.name, "router")
-        gate = Gate(tenant.name, tenant.limits, self._share, workers=self._options.workers)
-        router = await Router.start(self._options, self.router_id, self._tracing, gate, key)
+        router = await self._start_router(tenant)
         self._starting.pop(tenant.name, None)
         tenant = self._register.tenants.get(tenant.name, tenant)
         router.set_tenant_limits(tenant.limits)
@@ -164,13 +183,21 @@ class TenantRouters:
         self._routers[tenant.name] = router
         _log.info("tenant served", extra={"tenant": tenant.name})
 
+    async def _start_router(self, tenant: Tenant) -> Router:
+        """Returns the tenant's router; tries until it has started."""
+        assert self._file is not None, "tenants come from a register"
+        told = ""
+        while True:
+            try:
+                key = derive_key(await asyncio.to_thread(self._file.secret), tenant.name, "router")
+                gate = Gate(tenant.name, tenant.limits, self._share, workers=self._options.workers)
+                return await Router.start(self._options, self.router_id, self._tracing, gate, key)
+            except Exception as error:  # noqa: BLE001 # whatever it is: it is this tenant's alone, and told
+                if told != (told := f"{type(error).__name__}: {error}"):
+                    _log.error("tenant %s cannot be served, tried further: %s", tenant.name, told)
+            await asyncio.sleep(RETRY_S)
+
     async def _leave(self, name: str) -> None:
         router, (_, consumers) = self._routers.pop(name), self._consumers.pop(name)
         await end_tasks(consumers)
         await router.drain()
-
-
-def _tell_failure(starting: asyncio.Task[None]) -> None:
-    error = None if starting.cancelled() else starting.exception()
-    if error is not None:
-        _log.error("%s cannot be served: %s", starting.get_name(), error)
