@@ -26,7 +26,8 @@ from rendezvous_proto.keys import Key, inbox_prefix, parse_key
 
 __all__ = ["Credentials", "is_loopback"]
 
-_SCHEME = re.compile(r"\A(?:dns|ipv4|ipv6|passthrough):(?://[^/]*/)?")
+_SCHEME = re.compile(r"\A(?:dns|ipv4|ipv6|passthrough):(?://(?P<authority>[^/]*)/)?")
+_PATH = re.compile(r"\A(?:unix|unix-abstract):")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -176,10 +177,17 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(address: str) -> str:
-    """Returns the host of `host:port`, `[host]:port`, or of gRPC's longer forms; a path on this machine is loopback."""
-    if address.startswith("unix"):
+    """Returns the host of `host:port`, `[host]:port`, or of gRPC's longer forms.
+
+    A path on this machine is `localhost`. A name that a given DNS server is asked for is whatever that server says, so
+    that it is never loopback: then the host is the whole address.
+    """
+    if _PATH.match(address):
         return "localhost"
-    plain = _SCHEME.sub("", address)
+    scheme = _SCHEME.match(address)
+    if scheme is not None and scheme["authority"]:
+        return address
+    plain = address[scheme.end() :] if scheme else address
     return plain.rpartition(":")[0].strip("[]") or plain
 
 
