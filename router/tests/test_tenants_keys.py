@@ -2,10 +2,12 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from rendezvous_proto.errors import InvalidRequestError
 from rendezvous_proto.keys import Key, parse_bearer, parse_key
+from rendezvous_router.cli.key import app as key_commands
 from rendezvous_router.tenants.keys import (
     KeyHolder,
     KeyRecord,
@@ -15,6 +17,7 @@ from rendezvous_router.tenants.keys import (
     new_record,
     parse_scopes,
 )
+from typer.testing import CliRunner
 
 NOW = time.time()
 
@@ -108,3 +111,16 @@ def test_malformed_scopes_are_refused(scopes: list[str], versions: tuple[str, ..
 def test_scopes_are_kept_once_and_in_order() -> None:
     """Scopes given twice count once."""
     assert parse_scopes([" score", "control", "score"]) == ("score", "control")
+
+
+def test_what_looks_like_a_key_is_not_repeated(tmp_path: Path) -> None:
+    """Whoever gives a key, or a part of one, where its id is wanted does not see it again in the error."""
+    key = make_key()
+    for given in (key.text, key.text[:40], key.secret, key.text.upper(), f"rv_{key.secret}"):
+        for command in (["revoke", given], ["allow", given, "--version", "2"]):
+            ended = CliRunner().invoke(key_commands, [*command, "--tenants", str(tmp_path)])
+            assert ended.exit_code == 1
+            shown = ended.output.replace("\n", "").lower()
+            assert key.secret[:12] not in shown
+            assert "key list" in shown
+    assert key.id in CliRunner().invoke(key_commands, ["revoke", key.id, "--tenants", str(tmp_path)]).output

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rendezvous_proto.errors import InvalidRequestError
 
-__all__ = ["ID_CHARACTERS", "SECRET_CHARACTERS", "Key", "inbox_prefix", "parse_bearer", "parse_key"]
+__all__ = ["ID_CHARACTERS", "SECRET_CHARACTERS", "Key", "inbox_prefix", "is_key_id", "parse_bearer", "parse_key"]
 
 ID_CHARACTERS = 12
 """Characters of a key's id."""
@@ -16,6 +16,7 @@ SECRET_CHARACTERS = 52
 """Characters of its secret: five random bits each."""
 
 _KEY = re.compile(f"rv_([a-z2-7]{{{ID_CHARACTERS}}})_([a-z2-7]{{{SECRET_CHARACTERS}}})")
+_ID = re.compile(f"[a-z2-7]{{{ID_CHARACTERS}}}")
 _BEARER = "bearer "
 
 
@@ -47,6 +48,11 @@ def parse_key(text: str) -> Key:
             f"<{SECRET_CHARACTERS} characters>, of a-z and 2-7, as `rendezvous key add` prints them"
         )
     return Key(found[1], found[2])
+
+
+def is_key_id(text: str) -> bool:
+    """Tells whether *text* may be the id of a key, and so may be shown."""
+    return _ID.fullmatch(text) is not None
 
 
 def parse_bearer(authorization: str | None) -> Key | None:

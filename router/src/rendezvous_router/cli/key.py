@@ -72,7 +72,12 @@ def list_keys(tenant: _TenantOption = None, tenants: TenantsOption = None, json:
 @app.command()
 @heed_errors
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="Id of the key, or the key itself.", metavar="KEY")],
+    key_id: Annotated[
+        str,
+        typer.Argument(
+            help="Id of the key, as `key list` shows it; not the key, which a shell would keep.", metavar="ID"
+        ),
+    ],
     tenants: TenantsOption = None,
 ) -> None:
     """Revokes a key: routers refuse it within a second, and its owner's connections to NATS are closed."""
@@ -88,7 +93,7 @@ def revoke(
 @app.command()
 @heed_errors
 def allow(
-    key_id: Annotated[str, typer.Argument(help="Id of a model's key.", metavar="KEY")],
+    key_id: Annotated[str, typer.Argument(help="Id of a model's key.", metavar="ID")],
     version: Annotated[list[str], typer.Option(help="Version that may be served with it too; may be repeated.")],
     tenants: TenantsOption = None,
 ) -> None:

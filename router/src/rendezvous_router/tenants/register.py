@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 from rendezvous_proto.errors import InvalidRequestError
+from rendezvous_proto.keys import ID_CHARACTERS, is_key_id
 from rendezvous_proto.postbox import check_name
 
 from rendezvous_router.limits import DEFAULT_TENANT, TenantLimits
@@ -101,7 +102,12 @@ class Register(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for tenant in self.tenants.values():
             if key_id in tenant.keys:
                 return tenant, tenant.keys[key_id]
-        raise InvalidRequestError(f"no key has the id {key_id[:80]!r}: see `rendezvous key list`")
+        if not is_key_id(key_id):  # perhaps a key, or a part of one: it is not repeated
+            raise InvalidRequestError(
+                f"what was given ({len(key_id)} characters) is no id of a key: an id has {ID_CHARACTERS} characters of "
+                "a-z and 2-7, see `rendezvous key list`"
+            )
+        raise InvalidRequestError(f"no key has the id {key_id!r}: see `rendezvous key list`")
 
     def with_tenant(self, tenant: Tenant) -> "Register":
         """Returns the register with *tenant* added or replaced."""
