@@ -94,6 +94,17 @@ async def test_stop_goes_in_reverse_with_the_named_first(tmp_path: Path) -> None
     assert not any(_runs(pid) for pid in pids)
 
 
+async def test_one_child_is_stopped_and_forgotten(tmp_path: Path) -> None:
+    """A child can be stopped alone, the others run on, and its name is free for another; an unknown one is none."""
+    supervisor = Supervisor(logs=tmp_path, restarts=FAST)
+    stays, goes = [await supervisor.start(_python(SLEEPER, name)) for name in ("stays", "goes")]
+    await supervisor.stop_child("goes")
+    await supervisor.stop_child("goes")
+    assert (supervisor.names, _runs(stays), _runs(goes)) == (("stays",), True, False)
+    await supervisor.start(_python(SLEEPER, "goes"))
+    await supervisor.stop()
+
+
 async def test_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     """A child that does not end by SIGTERM is ended by SIGKILL."""
     events: list[ChildEvent] = []

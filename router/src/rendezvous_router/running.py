@@ -99,6 +99,7 @@ class RunningProject:
         self._passes = Passes(project, folder, insecure=insecure)
         self._nats: NatsServer | None = None
         self._following: asyncio.Task[None] | None = None
+        self._leaving: dict[str, asyncio.Task[None]] = {}
         self._say = on_step
         self._supervisor = Supervisor(logs=self._state_folder / "logs", on_event=on_event)
         self._commands = {name: find_command(model.arguments) for name, model in project.models.items()}
@@ -146,6 +147,7 @@ class RunningProject:
         """Stops everything: the router first, so that accepted requests are answered, nats-server last."""
         remove_state(self.folder)
         await end_tasks(self._following)
+        await asyncio.gather(*self._leaving.values())
         await self._supervisor.stop(first=("router",))
         if self._lock is not None:
             self._lock.close()
@@ -171,6 +173,7 @@ class RunningProject:
         how = "every two minutes" if relaxed else "before each acknowledgement"
         self._say(f"nats-server {server.url}, flushed to disk {how}; a flush takes {fsync_ms:.2f} ms here")
         await self._supervisor.start(Child(name="nats", command=command))
+        server.log = self._supervisor.log_of("nats")
         await self._wait(lambda: asyncio.to_thread(server.accepts), "nats", "accept connections")
         self.nats_url = server.url
 
@@ -231,17 +234,33 @@ class RunningProject:
         return [None] if self._passes.tenancy is None else self._passes.tenancy.names
 
     async def _follow(self, tenancy: Tenancy) -> None:
-        """Makes nats-server take up what changes in the register, and gives new tenants a decoy."""
+        """Makes nats-server take up what changes in the register; decoys come and go with their tenants."""
+        told = ""
         while True:
             await asyncio.sleep(LOOK_S)
+            fault = ""
             try:
-                if self._nats is not None:
-                    tenancy.follow(self._nats, self._supervisor.pid_of("nats"))
-                for tenant in tenancy.names:
-                    if _decoy_name(tenant) not in self._supervisor.names:
-                        await self._start_decoy(tenant)
-            except (RendezvousError, OSError) as error:
-                self._say(f"the register stays as it was: {error}")
+                await asyncio.to_thread(tenancy.follow, self._nats, self._supervisor.pid_of("nats"))
+            except Exception as error:  # noqa: BLE001 # whatever it is: who no longer follows would keep revoked keys
+                fault = f"the register stays as it was: {error or type(error).__name__}"
+            try:
+                await self._match_decoys(tenancy.names)
+            except Exception as error:  # noqa: BLE001 # as above
+                fault = fault or f"a tenant has no decoy: {error or type(error).__name__}"
+            if fault and fault != told:
+                self._say(fault)
+            told = fault
+
+    async def _match_decoys(self, tenants: Sequence[str]) -> None:
+        """Starts the decoys of new tenants and stops those of removed ones, which nobody waits for."""
+        wanted = {_decoy_name(tenant): tenant for tenant in tenants}
+        running = {name for name in self._supervisor.names if name.startswith(_decoy_name(""))}
+        self._leaving = {name: task for name, task in self._leaving.items() if not task.done()}
+        for name in wanted.keys() - running:
+            await self._start_decoy(wanted[name])
+        for name in running - wanted.keys() - self._leaving.keys():
+            self._leaving[name] = asyncio.create_task(self._supervisor.stop_child(name), name=f"stop {name}")
+            self._say(f"{name} is stopped: its tenant was removed")
 
     async def _start_models(self, client: Client) -> None:
         for name, command in self._commands.items():

@@ -145,6 +145,15 @@ class Supervisor:
         """Returns the exit status of the child's latest death; None when it has not died."""
         return self._kept[name].last_status if name in self._kept else None
 
+    async def stop_child(self, name: str) -> None:
+        """Stops one child, as `stop` does, and forgets it; does nothing when it is unknown. Others are not waited for.
+
+        Its name is free when this returns.
+        """
+        if (kept := self._kept.get(name)) is not None:
+            await self._stop_one(kept)
+            self._kept.pop(name, None)
+
     async def stop(self, *, first: Sequence[str] = ()) -> None:
         """Stops every child, one after another: those named in *first*, then the others, last started first.
 

@@ -1,6 +1,7 @@
 """`rendezvous tenant`: who the tenants of this installation are, what they may use, what they share."""
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -155,11 +156,27 @@ def nats_config(tenants: TenantsOption = None) -> None:
     """Prints the accounts, users and permissions that an existing NATS installation needs; hashes, no keys.
 
     Include it in each server's configuration and reload: `nats-server --signal reload`. `rendezvous up` does so by
-    itself.
+    itself. A key that expires is let in until the accounts are printed and reloaded again; the first line says when.
     """
     file = register_file(tenants)
+    register = file.read(must_exist=True)
     now_s = dt.datetime.now(dt.UTC).timestamp()
-    typer.echo(accounts_text(file.read(), file.secret(), now_s), nl=False)
+    typer.echo(f"{_next_expiry(register, now_s)}{accounts_text(register, file.secret(), now_s)}", nl=False)
+
+
+def _next_expiry(register: Register, now_s: float) -> str:
+    """Returns a line of comment for the next key of NATS that expires; empty where none does."""
+    expiring = [
+        (record.expires_unix_s, record.id, tenant.name)
+        for tenant in register.tenants.values()
+        for record in tenant.keys.values()
+        if record.uses_nats and record.is_valid(now_s) and record.expires_unix_s is not None
+    ]
+    if not expiring:
+        return ""
+    expires_s, key_id, tenant_name = min(expiring)
+    when = dt.datetime.fromtimestamp(expires_s, dt.UTC).isoformat()
+    return f"# print and reload these again at {when}: key {key_id} of tenant {tenant_name} expires then\n"
 
 
 def changed_limits(limits: TenantLimits, changes: list[str]) -> TenantLimits:
@@ -188,6 +205,8 @@ def _with_share(register: Register, wanted: Share) -> Register:
         raise InvalidRequestError(f"tenant {wanted.owner} need not share with itself")
     if wanted in register.shares:
         return register
+    _check_not_shared(register, wanted)
+    _check_no_cycle(register, wanted)
     taken = [each for each in register.shares if (each.receiver, each.alias) == (wanted.receiver, wanted.alias)]
     if taken:
         raise InvalidRequestError(
@@ -195,6 +214,45 @@ def _with_share(register: Register, wanted: Share) -> Register:
             "choose another name with --as"
         )
     return msgspec.structs.replace(register, shares=(*register.shares, wanted))
+
+
+def _check_not_shared(register: Register, wanted: Share) -> None:
+    for each in register.shares:
+        if (each.owner, each.endpoint, each.receiver) == (wanted.owner, wanted.endpoint, wanted.receiver):
+            raise InvalidRequestError(
+                f"{wanted.receiver} receives {wanted.owner}/{wanted.endpoint} already, as {each.alias}: "
+                "end that first, with --stop"
+            )
+
+
+def _check_no_cycle(register: Register, wanted: Share) -> None:
+    """Refuses a share by which requests would come back to a tenant that has had them; nats-server would, too."""
+    came_by = [wanted.owner]
+    endpoint = wanted.endpoint
+    while (earlier := _share_into(register, came_by[-1], endpoint)) is not None and earlier.owner not in came_by:
+        came_by.append(earlier.owner)
+        endpoint = earlier.endpoint
+    for goes_by in _ways_on(register, wanted.receiver, wanted.alias):
+        back = next((tenant for tenant in goes_by if tenant in came_by), None)
+        if back is not None:
+            way = " -> ".join([*reversed(came_by[: came_by.index(back) + 1]), *goes_by[: goes_by.index(back) + 1]])
+            raise InvalidRequestError(
+                f"{wanted.owner}/{wanted.endpoint} cannot be shared with {wanted.receiver} as {wanted.alias}: requests "
+                f"would come back to {back} ({way}); end another of these shares first"
+            )
+
+
+def _share_into(register: Register, receiver: str, alias: str) -> Share | None:
+    return next((each for each in register.shares if (each.receiver, each.alias) == (receiver, alias)), None)
+
+
+def _ways_on(register: Register, tenant: str, endpoint: str, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yields the tenants that requests of an endpoint reach by shares, way by way, each tenant once."""
+    way = (*before, tenant)
+    yield way
+    for each in register.shares:
+        if (each.owner, each.endpoint) == (tenant, endpoint) and each.receiver not in way:
+            yield from _ways_on(register, each.receiver, each.alias, way)
 
 
 def _without_share(register: Register, wanted: Share) -> Register:
