@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
-from rendezvous_proto.errors import OverloadedError, TooLargeError
+from rendezvous_proto.errors import OverloadedError, RequestIdConflictError, TooLargeError
 from rendezvous_proto.frames import encode_frame
 from rendezvous_proto.v1 import ErrorCode, ScoreReply, ScoreRequest
 from rendezvous_sdk import AsyncClient
@@ -72,6 +72,19 @@ async def test_rows_and_bytes_have_rates_too(stack: Stack) -> None:
         assert 1000 < int(caught.value.attributes["retry_after_ms"]) <= 2000
         again = await caller.score(rows(20), request_id="first")  # nothing is scored, so no rows are counted
     assert again.outputs == first.outputs
+
+
+async def test_a_known_id_does_not_carry_bytes_past_their_rate(stack: Stack) -> None:
+    """What comes under an id that is known costs its bytes, also where it is refused for its other content."""
+    await limited(stack, bytes_per_s=1_000, bytes_burst=10_000)
+    async with Caller(stack.address) as caller:
+        large = {**ROW, "tag": ["x" * 4_000]}
+        await caller.score(large, request_id="first")
+        with pytest.raises(RequestIdConflictError):
+            await caller.score({**large, "a": [2.0]}, request_id="first")
+        for content in (large, {**large, "a": [2.0]}):
+            with pytest.raises(OverloadedError, match="bytes"):
+                await caller.score(content, request_id="first")
 
 
 async def test_in_a_stream_each_request_is_let_in_or_refused_by_itself(stack: Stack) -> None:

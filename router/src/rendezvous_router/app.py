@@ -189,7 +189,7 @@ class Router:
             desk = self._desk(message.endpoint)
             self._check_admission()
             check_size(message, desk.endpoint.spec, size_bytes)
-            known = self._find_repeat(message, desk.endpoint, now)
+            known = self._find_repeat(message, desk.endpoint, size_bytes, now)
             if known is not None:
                 self._calls.share(desk, call, known, now)
                 return known
@@ -265,16 +265,19 @@ class Router:
             answer.exception()  # looked at: a client that went away is no unhandled error
 
     def _find_repeat(
-        self, message: ScoreRequest, endpoint: Endpoint, now: float
+        self, message: ScoreRequest, endpoint: Endpoint, size_bytes: int, now: float
     ) -> "asyncio.Future[ScoreReply] | None":
-        """Returns the answer (to be) of which *message* is a retry, if it is one; that costs a request, and no rows."""
+        """Returns the answer (to be) of which *message* is a retry, if it is one; that costs all but its rows.
+
+        It costs that also where the content differs, and so is refused: it was read and compared.
+        """
         if not message.request_id:
             return None
         check_name("request id", message.request_id)
         if not self._repeats.knows(endpoint.name, message.request_id, now):
             return None
-        self.gate.check(endpoint, 0, 0, now)
-        self.gate.take(endpoint, 0, 0, now)
+        self.gate.check(endpoint, 0, size_bytes, now)
+        self.gate.take(endpoint, 0, size_bytes, now)
         return self._repeats.find(endpoint.name, message.request_id, content_of(message), now)
 
     def _check_admission(self) -> None:

@@ -144,7 +144,7 @@ class Gate:
             check_room("this router", in_flight, most, "--max-in-flight")
 
     def take(self, endpoint: Endpoint, rows: int, size_bytes: int, now: float) -> None:
-        """Takes what `check` has found to be there; 0 rows and 0 bytes for a retry whose answer is known."""
+        """Takes what `check` has found to be there; 0 rows for a request id that is known."""
         now_ns, asked = int(now * _NS), Asked(1, rows, size_bytes)
         for quota in self._both(endpoint, now_ns):
             quota.take(asked, now_ns)
