@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from urllib.parse import urlsplit
 
 import psutil
@@ -49,6 +49,7 @@ def _read(wire: socket.socket) -> bytes:
         (HEAD + b"content-length: 5\r\ncontent-length: 6\r\n\r\n", b"400"),
         (HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", b"400"),
         (HEAD + b"content-length: -5\r\n\r\n", b"400"),
+        (HEAD + b"connection: upgrade\r\nupgrade: h2c\r\ntransfer-encoding: gzip\r\n\r\n", b"400"),
     ],
 )
 def test_what_is_no_request_in_time(site: Stack, sent: bytes, status: bytes) -> None:
@@ -104,6 +105,47 @@ def test_an_upgrade_is_not_followed(site: Stack) -> None:
                 assert octets, received
                 received += octets
             assert received.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (HEAD.replace(b"/sum/", b"/nowhere/") + b"transfer-encoding: chunked\r\n\r\n", b"404"),
+        (HEAD + b"content-length: 300000000\r\n\r\n", b"413"),
+        (HEAD + b"content-encoding: rot13\r\ntransfer-encoding: chunked\r\n\r\n", b"415"),
+    ],
+)
+def test_a_body_ends_soon_after_its_answer(site: Stack, head: bytes, status: bytes) -> None:
+    """Who is answered before the body's end may send a little more of it, is told so, and then disconnected."""
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    with closing(_connect(site)) as wire:
+        wire.sendall(head)
+        answer = wire.recv(65536)
+        assert answer.split()[1] == status
+        assert b"\r\nconnection: close\r\n" in answer
+        taken = 0
+        with suppress(ConnectionError):
+            while taken < 50_000_000:
+                wire.sendall(chunk)
+                taken += len(chunk)
+        assert taken < 20_000_000
+    with closing(_connect(site)) as wire:
+        started = time.monotonic()
+        wire.sendall(head)
+        assert _read(wire).split()[1] == status
+        assert time.monotonic() - started < connection.EARLY_S + 3
+
+
+def test_a_whole_body_behind_its_answer_ends_the_connection(site: Stack) -> None:
+    """The end of a body that nobody waits for is not taken for a request of its own."""
+    with closing(_connect(site)) as wire:
+        wire.sendall(HEAD.replace(b"/sum/", b"/nowhere/") + b"content-length: 10\r\n\r\n")
+        answer = wire.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 404")
+        started = time.monotonic()
+        wire.sendall(b" " * 10)
+        assert b"HTTP/1.1" not in _read(wire)
+        assert time.monotonic() - started < 2
 
 
 def test_a_thousand_open_connections(site: Stack, http: requests.Session) -> None:

@@ -56,13 +56,13 @@ async def read_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], li
             encoding = encoding + b"," + value if encoding else value
     if declared > limit:
         raise _too_large(limit, declared)
+    inflater = _inflater_of(encoding.decode("latin-1").strip().lower())
     message = await receive()
     if not encoding and not message.get("more_body"):
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         body: bytes = message["body"]
         return body if len(body) <= limit else _refuse(limit)
-    inflater = _inflater_of(encoding.decode("latin-1").strip().lower())
     return await _collect(receive, message, inflater, limit)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httptools
 from rendezvous_proto.errors import InvalidRequestError, OverloadedError
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from rendezvous_router.rest.problems import PROBLEM, problem_of
 
@@ -30,6 +30,12 @@ BODY_BYTES_PER_S = 4096
 """Least rate of a body."""
 IDLE_S = 60
 """How long a connection without a request stays open."""
+EARLY_BYTES = 64 << 10
+"""What is read of a body whose request is answered already."""
+EARLY_S = 5
+"""How long it is read."""
+HANDSHAKE_S = 10
+"""Longest time from an HTTPS connection's start to the end of its handshake."""
 READ_S = 30
 """Longest time in which a client may read nothing of an answer that waits for it."""
 SPARE_FILES = 1024
@@ -56,6 +62,8 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0
         self._has_offer = False
         self._is_again = False
+        self._early_bytes: int | None = None
+        self._watched: RequestResponseCycle | None = None
         self._timer: TimerHandle | None = None
         self._write_timer: TimerHandle | None = None
 
@@ -84,6 +92,11 @@ class Connection(HttpToolsProtocol):
         """Parses what came; starts a timer if it is not a whole request."""
         if self.transport.is_closing():
             return
+        if self._early_bytes is not None:
+            self._early_bytes -= len(data)
+            if self._early_bytes < 0 and self._is_answered():
+                self.transport.close()
+                return
         if self._is_head:
             self._head_bytes += len(data)
         else:
@@ -97,6 +110,8 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("")
         elif self._timer is None and self._head_bytes:
             self._start_timer()
+        if not self._is_head:
+            self._watch_answer()
 
     def on_url(self, url: bytes) -> None:
         """Counts the target."""
@@ -135,6 +150,23 @@ class Connection(HttpToolsProtocol):
         self._stop_timer()
         self._is_head = True
         self._head_bytes = 0
+        if self._early_bytes is not None and self._is_answered():
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Waits for the next request; or, if the body still comes, reads a little of it and closes.
+
+        To close at once would take the answer away from a client that is still sending.
+        """
+        super().on_response_complete()
+        if self._early_bytes is None or self.transport.is_closing():
+            return
+        if not self.cycle.more_body:
+            self.transport.close()
+            return
+        self._early_bytes = EARLY_BYTES
+        self._stop_timer()
+        self._timer = self.loop.call_later(EARLY_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # uvicorn's words are replaced
         """Answers what the parser refuses."""
@@ -188,10 +220,34 @@ class Connection(HttpToolsProtocol):
         self._is_again = True
         try:
             self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        except httptools.HttpParserError:  # a framing that the parser looks at only where no protocol is offered
+            self.send_400_response("")
+            return
         finally:
             self._is_again = False
         if rest:
             self._feed(rest)
+
+    def _is_answered(self) -> bool:
+        return bool(self.cycle.response_complete)
+
+    def _watch_answer(self) -> None:
+        """Sees to it that an answer which goes out before its request's end says that the connection ends with it."""
+        cycle, send = self.cycle, self.cycle.send
+        if cycle is self._watched:
+            return
+        self._watched = cycle
+
+        async def send_early(message: Any) -> None:
+            is_early = message["type"] == "http.response.start" and cycle.more_body
+            if is_early:
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+            if is_early:
+                self._early_bytes = EARLY_BYTES
+                cycle.keep_alive = True  # else it is closed at once
+
+        cycle.send = send_early  # type: ignore[method-assign] # of this one request
 
     def _count(self, size: int) -> None:
         self._counted += size
@@ -229,6 +285,9 @@ class Connection(HttpToolsProtocol):
         self._stop_timer()
         transport = self.transport
         if transport.is_closing():
+            return
+        if self._early_bytes is not None and self._is_answered():
+            transport.close()
             return
         cycle = self.cycle
         is_busy = cycle is not None and not cycle.response_complete
