@@ -94,6 +94,14 @@ def test_shares_without_a_way_back_are_made(file: RegisterFile, server: NatsServ
     server.check_accounts(Tenancy(file.folder, "a").accounts)
 
 
+@pytest.mark.parametrize("relaxed", [True, False])
+def test_nats_has_nothing_against_the_configuration(tmp_path: Path, file: RegisterFile, relaxed: bool) -> None:
+    """The configuration of either durability is read without a warning."""
+    (tmp_path / "store").mkdir()
+    accounts = Tenancy(file.folder, "a").accounts
+    NatsServer(store=tmp_path / "store", port=1, relaxed=relaxed, accounts=accounts).check_accounts(accounts)
+
+
 def test_accounts_that_nats_refuses_do_not_replace_those_in_force(file: RegisterFile, server: NatsServer) -> None:
     """A register with a fault that only nats-server sees leaves its accounts as they are; mended, it is followed."""
     tenancy = Tenancy(file.folder, "a")

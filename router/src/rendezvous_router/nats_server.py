@@ -204,7 +204,7 @@ class NatsServer:
             self._process = None
 
     def _configuration(self) -> str:
-        sync = "2m" if self.relaxed else "always"
+        sync = '"2m"' if self.relaxed else "always"  # without quotes, m is a million, and 2m 23 days
         store = json.dumps(str(self.store / "jetstream"))
         return (
             f"listen: {json.dumps(f'{self.host}:{self.port}')}\n"
