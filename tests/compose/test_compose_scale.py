@@ -13,8 +13,8 @@ pytestmark = pytest.mark.timeout(900)
 
 NODES = ("nats", "nats-2", "nats-3")
 PATIENCE_S = 90.0
-"""Clients' deadline. How long a fail-over takes is measured with processes (tests/cluster): here twenty containers share
-the machine with whatever builds images beside them, and servers that starve elect each other anew."""
+"""Clients' deadline. How long a fail-over takes is measured with processes (tests/cluster): here twenty containers
+share the machine, and servers that starve elect each other anew."""
 
 
 def read_streams(stack: ComposeStack, node: str) -> list[dict[str, Any]]:
