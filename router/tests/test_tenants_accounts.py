@@ -237,7 +237,8 @@ async def test_shared_input_arrives_and_nothing_else(house: House) -> None:
         change.register = msgspec.structs.replace(change.register, shares=(share,))
     house.tenancy.follow(house.server, house.server.pid)
 
-    await _eventually(lambda: _answers(theirs), 3.0)
+    await _eventually(lambda: "Reloaded server configuration" in house.server.log.read_text(), 5.0)
+    await _eventually(lambda: _answers(theirs), 5.0)
     await theirs.jetstream().add_stream(name="RV_a-credit", subjects=["rv.a-credit.*"])
 
     async def arrives() -> bool:
