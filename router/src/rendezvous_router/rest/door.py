@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from rendezvous_router.listening import listen
 from rendezvous_router.options import REST_PORT, RouterOptions
 from rendezvous_router.reception import Reception
 from rendezvous_router.rest.app import RestApp
-from rendezvous_router.rest.connection import IDLE_S, Connection, raise_open_files
+from rendezvous_router.rest.connection import HANDSHAKE_S, IDLE_S, Connection, raise_open_files
 
 BACKLOG = 4096
 """Connections that the system holds until they are taken."""
@@ -25,6 +26,19 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leaves the signals to the router, which drains."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens; with TLS, so that a connection does not wait a minute for its handshake, as it would by default."""
+        loop, config = asyncio.get_running_loop(), self.config
+        new = partial(config.http_protocol_class, config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg] # HTTP ones take these
+        seconds = None if config.ssl is None else HANDSHAKE_S
+        self.servers = [
+            await loop.create_server(
+                new, sock=each, ssl=config.ssl, ssl_handshake_timeout=seconds, backlog=config.backlog
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
 
 
 class RestDoor:
