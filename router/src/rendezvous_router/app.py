@@ -198,8 +198,12 @@ class Router:
             self.gate.take(desk.endpoint, message.inputs.rows, size_bytes, now)
             request = self._accept(message, desk.endpoint, remaining_s, now)
         except Exception as error:
-            fault = error if isinstance(error, RendezvousError) else InternalError("a fault of the router: see its log")
-            self._calls.refuse(desk, call, fault, now)
+            # No name for what is raised: this frame would hold it, and it this frame. Under a flood of refusals such
+            # cycles are all that the garbage collector finds, and it stops everybody for 100 ms to do so.
+            if isinstance(error, RendezvousError):
+                self._calls.refuse(desk, call, error, now)
+            else:
+                self._calls.refuse(desk, call, InternalError("a fault of the router: see its log"), now)
             raise
         request.method, request.trace = method, call.trace
         request.traceparent, request.tracestate = traceparent, tracestate

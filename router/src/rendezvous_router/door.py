@@ -16,7 +16,6 @@ from rendezvous_proto.errors import (
     RendezvousError,
 )
 from rendezvous_proto.v1 import ScoreReply
-from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 
 from rendezvous_router.app import METHOD
@@ -24,6 +23,7 @@ from rendezvous_router.oip.service import SERVICE as INFERENCE
 from rendezvous_router.oip.service import InferenceService
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import SCORE, Reception
+from rendezvous_router.refusal import refuse_call
 from rendezvous_router.tls import ServerTls
 
 SERVICE = "rendezvous.v1.Score"
@@ -121,16 +121,14 @@ class Door:
             router = self._reception.admit(_metadata(context, "authorization")).demand(SCORE)
             return router.describe(parse_describe_request(raw).endpoint).SerializeToString()
         except RendezvousError as error:
-            await _abort(context, error)
-            raise
+            return refuse_call(context, error)
 
     async def _score(self, raw: bytes, context: Context) -> bytes:
         try:
             answer = self._submit(raw, context, METHOD)
             reply = await asyncio.shield(answer)
         except RendezvousError as error:
-            await _abort(context, error)
-            raise
+            return refuse_call(context, error)
         return reply.SerializeToString()
 
     async def _score_stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
@@ -252,11 +250,3 @@ def _text(value: str | bytes | None) -> str | None:
 
 def _error_reply(request_id: str, error: RendezvousError) -> ScoreReply:
     return ScoreReply(request_id=request_id, error=error.to_proto())
-
-
-async def _abort(context: Context, error: RendezvousError) -> None:
-    await context.abort(
-        status_of(error),
-        error.message,
-        trailing_metadata=trailing_metadata(error),
-    )

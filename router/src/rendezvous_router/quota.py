@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Protocol
 
 from rendezvous_proto.errors import OverloadedError, TooLargeError
@@ -131,13 +132,16 @@ def check_quotas(quotas: Sequence[Quota], asked: Asked, now_ns: int) -> None:
         TooLargeError: it is more than a quota ever has at once.
         OverloadedError: a quota has too little; names the one that has enough last, and when.
     """
-    longest, worst = 0, None
-    for quota in quotas:
-        wait_ns, error = quota.shortage(asked, now_ns)
-        if wait_ns > longest:
-            longest, worst = wait_ns, error
+    worst = _worst(quotas, asked, now_ns)
     if worst is not None:
-        raise worst
+        try:
+            raise worst
+        finally:
+            del worst  # this frame would hold the error, and it this frame: a flood of such cycles stops everybody
+
+
+def _worst(quotas: Sequence[Quota], asked: Asked, now_ns: int) -> OverloadedError | None:
+    return max((quota.shortage(asked, now_ns) for quota in quotas), key=itemgetter(0), default=(0, None))[1]
 
 
 def _make_limit(unit: str, rate: float | None, burst: int | None, *, workers: int, settings: str) -> _Limit | None:

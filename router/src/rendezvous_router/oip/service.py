@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError, Message
 from rendezvous_proto import inference
 from rendezvous_proto.errors import InternalError, InvalidFrameError, InvalidRequestError, RendezvousError
 from rendezvous_proto.frames import diagnose_bad_utf8
-from rendezvous_sdk.grpc_errors import status_of, trailing_metadata
 
 from rendezvous_router.app import Router
 from rendezvous_router.aside import do_aside
@@ -32,6 +31,7 @@ from rendezvous_router.oip.tensors import (
     typed_of_column,
 )
 from rendezvous_router.reception import SCORE, Reception
+from rendezvous_router.refusal import refuse_call
 from rendezvous_router.version import VERSION
 
 __all__ = ["SERVICE", "InferenceService"]
@@ -138,15 +138,10 @@ def _answering(
         try:
             return (await method(raw, context)).SerializeToString()
         except RendezvousError as error:
-            await context.abort(status_of(error), error.message, trailing_metadata=trailing_metadata(error))
-            raise
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
+            return refuse_call(context, error)
+        except Exception:  # noqa: BLE001 # logged, and answered
             _log.exception("a request failed inside the inference service")
-            fault = InternalError("a fault of the router: see its log, and please report it")
-            await context.abort(status_of(fault), fault.message, trailing_metadata=trailing_metadata(fault))
-            raise
+            return refuse_call(context, InternalError("a fault of the router: see its log, and please report it"))
 
     return handle
 
