@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import nats
@@ -238,20 +239,23 @@ async def test_shared_input_arrives_and_nothing_else(house: House) -> None:
     house.tenancy.follow(house.server, house.server.pid)
 
     await _eventually(lambda: "Reloaded server configuration" in house.server.log.read_text(), 5.0)
-    await _eventually(lambda: _answers(theirs), 5.0)
-    await theirs.jetstream().add_stream(name="RV_a-credit", subjects=["rv.a-credit.*"])
+    await _patiently(lambda: theirs.jetstream().add_stream(name="RV_a-credit", subjects=["rv.a-credit.*"]))
+
+    async def count() -> int:
+        info = await _patiently(lambda: theirs.jetstream().stream_info("RV_a-credit"))
+        return int(info.state.messages)
 
     async def arrives() -> bool:
-        await ours.jetstream().publish("rv.credit.input", b"shared")
-        return bool((await theirs.jetstream().stream_info("RV_a-credit")).state.messages)
+        await _patiently(lambda: ours.jetstream().publish("rv.credit.input", b"shared"))
+        return bool(await count())
 
-    await _eventually(arrives, 3.0)
-    before = (await theirs.jetstream().stream_info("RV_a-credit")).state.messages
+    await _eventually(arrives, 5.0)
+    before = await count()
     await ours.jetstream().publish("rv.credit.decision", b"ours")
     await theirs.publish("rv.a-credit.input", b"theirs")
     await theirs.flush()
-    assert (await theirs.jetstream().stream_info("RV_a-credit")).state.messages == before + 1
-    last = await ours.jetstream().get_last_msg("RV_credit", "rv.credit.input")
+    assert await count() == before + 1
+    last = await _patiently(lambda: ours.jetstream().get_last_msg("RV_credit", "rv.credit.input"))
     assert last.data == b"shared"
 
 
@@ -307,13 +311,14 @@ def test_the_accounts_tell_no_secrets(tmp_path: Path) -> None:
     assert json.loads(text.removeprefix("accounts: "))["a"]["jetstream"] == "enabled"
 
 
-async def _answers(client: Client) -> bool:
-    """Whether JetStream's API is there: it is gone for a moment while accounts are exchanged."""
-    try:
-        await client.jetstream().account_info()
-    except nats.js.errors.ServiceUnavailableError:
-        return False
-    return True
+async def _patiently(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Returns what *call* does; JetStream's API is gone for a moment while accounts are exchanged."""
+    async with asyncio.timeout(5.0):
+        while True:
+            try:
+                return await call()
+            except (nats.js.errors.ServiceUnavailableError, nats.js.errors.NoStreamResponseError):
+                await asyncio.sleep(0.05)
 
 
 async def _ignore(_error: Exception) -> None:
