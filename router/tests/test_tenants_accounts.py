@@ -261,11 +261,11 @@ async def test_shared_input_arrives_and_nothing_else(house: House) -> None:
 
 async def test_storage_of_a_tenant_ends_at_its_limit(house: House) -> None:
     """A tenant at its storage limit is refused, and another one goes on writing."""
+    ours, theirs = (await house.router("a")).jetstream(), (await house.router("b")).jetstream()
     with house.file.change() as change:
         tenant = msgspec.structs.replace(change.register.tenant("a"), limits=TenantLimits(storage_bytes=1 << 20))
         change.register = change.register.with_tenant(tenant)
     house.tenancy.follow(house.server, house.server.pid)
-    ours, theirs = (await house.router("a")).jetstream(), (await house.router("b")).jetstream()
 
     async def is_full() -> bool:
         try:
