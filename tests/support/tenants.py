@@ -1,10 +1,13 @@
 """An installation with tenants for one test: nats-server with an account each, one router, models with keys."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from nats.js.errors import ServiceUnavailableError
 from rendezvous.spec import parse_spec
 from rendezvous_proto.keys import Key
 from rendezvous_router.limits import TenantLimits
@@ -48,7 +51,15 @@ class TenantHouse:
         """Puts a changed register in force, in the file and in nats-server."""
         with self.file.change() as change:
             change.register = register
+        before, accounts = self._reloads(), self.server.accounts
         self.tenancy.follow(self.server, self.server.pid)
+        give_up = time.monotonic() + 10
+        while self.server.accounts != accounts and self._reloads() == before:
+            assert time.monotonic() < give_up, "nats-server has not taken up the accounts"
+            time.sleep(0.01)
+
+    def _reloads(self) -> int:
+        return self.server.log.read_text().count("Reloaded server configuration")
 
     @property
     def register(self) -> Register:
@@ -81,7 +92,15 @@ class TenantHouse:
     async def operator(self, tenant: str) -> Connection:
         """Returns a connection into a tenant's account with the operator's rights; to be closed."""
         shown = Credentials(key=self.tenancy.key("router", tenant))
-        return await connect(self.server.url, name="test", timeout_s=5, credentials=shown)
+        client = await connect(self.server.url, name="test", timeout_s=5, credentials=shown)
+        async with asyncio.timeout(5):
+            while True:  # JetStream's API is gone for a moment while accounts are exchanged
+                try:
+                    await client.jetstream().account_info()
+                except ServiceUnavailableError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return client
 
     async def apply(self, tenant: str, spec: Mapping[str, Any]) -> int:
         """Stores the specification of a tenant's endpoint and returns its revision."""
