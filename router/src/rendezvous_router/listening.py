@@ -1,12 +1,25 @@
-"""Sockets that listen for HTTP: at the port asked for, or at the usual one and, if that is taken, a free one."""
+"""HTTP inside the router: its server, and sockets at the port asked for, or at the usual or a free one."""
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
-__all__ = ["PortTakenError", "listen"]
+import uvicorn
+
+__all__ = ["PortTakenError", "Server", "listen"]
 
 
 class PortTakenError(RuntimeError):
     """Another process listens on the port."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn inside a process that has other things to end, too."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals to the router, which drains."""
+        yield
 
 
 def listen(host: str, port: int | None, *, usual: int, setting: str, reuse_port: bool = False) -> socket.socket:

@@ -1,17 +1,16 @@
 """The REST front door as a part of the router's process: its port, its life from open to drained."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import uvicorn
 from starlette.routing import Route
 
-from rendezvous_router.listening import listen
+from rendezvous_router.listening import Server, listen
 from rendezvous_router.options import REST_PORT, RouterOptions
 from rendezvous_router.reception import Reception
 from rendezvous_router.rest.app import RestApp
@@ -21,12 +20,7 @@ BACKLOG = 4096
 """Connections that the system holds until they are taken."""
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves the signals to the router, which drains."""
-        yield
-
+class _Server(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens; with TLS, so that a connection does not wait a minute for its handshake, as it would by default."""
         loop, config = asyncio.get_running_loop(), self.config

@@ -1,9 +1,8 @@
 """The page for scrapes and probes: `/metrics`, `/healthz`, `/readyz`, on a port of its own."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 from starlette.applications import Starlette
@@ -11,18 +10,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from rendezvous_router.listening import listen
+from rendezvous_router.listening import Server, listen
 from rendezvous_router.telemetry.prometheus import Exposition
 
 USUAL_PORT = 8002
 """Where scrapes look for the page, as in the field."""
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves the signals to the router, which drains."""
-        yield
 
 
 class Page:
@@ -36,7 +28,7 @@ class Page:
     def __init__(self, exposition: Exposition, why_not_ready: Callable[[], str]) -> None:
         self._exposition = exposition
         self._why_not_ready = why_not_ready
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     def routes(self) -> list[Route]:
@@ -58,7 +50,7 @@ class Page:
             lifespan="off",
             timeout_graceful_shutdown=1,
         )
-        self._server = _Server(config)
+        self._server = Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="page")
         return int(listener.getsockname()[1])
 
