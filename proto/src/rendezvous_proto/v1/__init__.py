@@ -12,6 +12,14 @@ from rendezvous_proto.v1.error_pb2 import (
     Error,
     ErrorCode,
 )
+from rendezvous_proto.v1.feedback_pb2 import (
+    BusinessKey,
+    FeedbackBatch,
+    Outcome,
+    OutcomeKind,
+    RecordReply,
+    RecordRequest,
+)
 from rendezvous_proto.v1.frame_pb2 import (
     Column,
     DataType,
@@ -40,6 +48,11 @@ from rendezvous_proto.v1.score_pb2 import (
     ScoreRequest,
     Timing,
 )
+from rendezvous_proto.v1.feedback_pb2_grpc import (
+    FeedbackServicer,
+    FeedbackStub,
+    add_FeedbackServicer_to_server,
+)
 from rendezvous_proto.v1.score_pb2_grpc import (
     ScoreServicer,
     ScoreStub,
@@ -49,6 +62,7 @@ from rendezvous_proto.v1.score_pb2_grpc import (
 __all__ = [
     "Arrival",
     "ArrivalStatus",
+    "BusinessKey",
     "Column",
     "ColumnSpec",
     "DataType",
@@ -59,15 +73,22 @@ __all__ = [
     "Diagnostics",
     "Error",
     "ErrorCode",
+    "FeedbackBatch",
+    "FeedbackServicer",
+    "FeedbackStub",
     "Frame",
     "ItemScore",
     "ModelInfo",
     "ModelScore",
+    "Outcome",
+    "OutcomeKind",
     "Package",
     "Parcel",
     "ParcelItem",
     "ParcelScore",
     "Provenance",
+    "RecordReply",
+    "RecordRequest",
     "Role",
     "ScoreReply",
     "ScoreRequest",
@@ -77,5 +98,6 @@ __all__ = [
     "SourceControl",
     "Timing",
     "Training",
+    "add_FeedbackServicer_to_server",
     "add_ScoreServicer_to_server",
 ]
