@@ -1,0 +1,1 @@
+"""The archive's writer: reads the endpoints' streams, keeps them as Parquet, proves that nothing is missing."""
