@@ -47,7 +47,7 @@ RUN for package in proto rendezvous sdk-python router; do \
 FROM python
 COPY --from=install /opt/rendezvous /opt/rendezvous
 # A new volume takes its owner from here.
-RUN install -d -o 10001 -g 10001 /app /archive
+RUN install -d -o 10001 -g 10001 /app /archive /journal
 ENV PATH=/opt/rendezvous/bin:$PATH LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     RENDEZVOUS_HOST=0.0.0.0 RENDEZVOUS_METRICS_HOST=0.0.0.0 RENDEZVOUS_GRPC_HOST=0.0.0.0 RENDEZVOUS_GRPC_PORT=8001 RENDEZVOUS_BRIDGE_PORT=8001 RENDEZVOUS_LOG_FORMAT=json
 WORKDIR /app

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import time
+from typing import Any
 
 from rendezvous.mailbox import Mailbox
 from rendezvous.spec import EndpointSpec
@@ -22,7 +23,9 @@ from rendezvous_router.calls import CallBook
 from rendezvous_router.clock import Clock
 from rendezvous_router.desk import Desk, DeskRoom
 from rendezvous_router.endpoint import Endpoint, compile_endpoint
+from rendezvous_router.journal import Journal
 from rendezvous_router.ledger import Ledger
+from rendezvous_router.left_decisions import write_left
 from rendezvous_router.limits import Gate, TenantLimits
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.parcels import Request
@@ -55,7 +58,8 @@ class Router:
         self.options = options
         self.gate = gate or Gate(workers=options.workers)
         self.postbox = postbox
-        self.ledger = Ledger(postbox.write)
+        self._journals = None if options.journal is None else options.journal / self.gate.tenant
+        self.ledger = Ledger(postbox.write, None if self._journals is None else Journal(self._journals, postbox.router))
         self.desks: dict[str, Desk] = {}
         self.is_draining = False
         self.in_flight = 0
@@ -72,7 +76,7 @@ class Router:
         self._leaving: dict[str, Desk] = {}
         self._arrivals = Arrivals(self.desks, self._leaving, self._room)
         self._watch = SpecWatch(postbox.client, on_spec=self._adopt, on_gone=self._abandon)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._started_unix_us = time.time_ns() // 1000
 
     @classmethod
@@ -114,6 +118,8 @@ class Router:
             asyncio.create_task(router._fold_often(), name="fold"),
             asyncio.create_task(router.fleet.run(router.desks), name="fleet"),
         ]
+        if router._journals is not None:
+            router._tasks.append(asyncio.create_task(write_left(router._journals, postbox), name="left"))
         return router
 
     @property

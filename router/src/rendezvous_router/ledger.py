@@ -1,19 +1,23 @@
 """Writes decisions to the postbox, many to a message, off the path of the answers.
 
 Each message of the durable stream is flushed to disk before it is acknowledged, so decisions are written in batches.
-A batch that JetStream does not acknowledge is kept and sent again with the same `Nats-Msg-Id`; only the death of the
-router's process can lose the decisions of the last `FLUSH_S` (the inputs and scores they were made from are kept).
+A batch that JetStream does not acknowledge is kept and sent again with the same `Nats-Msg-Id`. With a journal decisions
+are on the local disk before their answers leave, and outlive the process; without one its death loses those of the
+last `FLUSH_S` (the inputs and scores they were made from are kept).
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from rendezvous_proto.ids import new_id
 from rendezvous_proto.postbox import MAX_PARCEL_BYTES, decision_subject
 from rendezvous_proto.v1 import DecisionBatch, DecisionRecord
 from rendezvous_sdk.tasks import end_tasks
+
+from rendezvous_router.journal import Journal
 
 FLUSH_S = 0.1
 """How long a decision waits for company."""
@@ -28,13 +32,34 @@ Write = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, payload, message id) and returns when JetStream has acknowledged; raises otherwise."""
 
 
-class Ledger:
-    """Collects decision records and writes them. One per router; not thread-safe."""
+@dataclass(slots=True)
+class _Batch:
+    """Decisions that become one message."""
 
-    def __init__(self, write: Write) -> None:
+    endpoint: str
+    batch_id: str = field(default_factory=new_id)
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, part: bytes) -> None:
+        self.parts.append(part)
+        self.size += len(part)
+
+
+class Ledger:
+    """Collects decision records and writes them. One per router; not thread-safe.
+
+    Args:
+        write: publishes a batch.
+        journal: keeps decisions until they are published; None: nothing does.
+    """
+
+    def __init__(self, write: Write, journal: Journal | None = None) -> None:
         self._write = write
-        self._open: dict[str, list[Callable[[], DecisionRecord]]] = {}
-        self._batches: deque[tuple[str, bytes, str]] = deque()
+        self._journal = journal
+        self._fresh: list[tuple[str, Callable[[], DecisionRecord]]] = []
+        self._open: dict[str, _Batch] = {}
+        self._batches: deque[_Batch] = deque()
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
@@ -49,8 +74,16 @@ class Ledger:
         self._task = asyncio.create_task(self._run(), name="ledger")
 
     def enter(self, endpoint: str, make_record: Callable[[], DecisionRecord]) -> None:
-        """Takes one decision of *endpoint*; *make_record* is called when the batch is written."""
-        self._open.setdefault(endpoint, []).append(make_record)
+        """Takes one decision of *endpoint*, before its answer is given.
+
+        Args:
+            endpoint: the endpoint.
+            make_record: is called soon: with a journal before callbacks that are scheduled after this call.
+        """
+        if not self._fresh and self._journal is not None:
+            # All decisions of one turn of the event loop are one write; who waits for an answer comes after it.
+            asyncio.get_running_loop().call_soon(self._note)
+        self._fresh.append((endpoint, make_record))
         self._work.set()
 
     async def close(self, timeout_s: float) -> None:
@@ -62,7 +95,11 @@ class Ledger:
             async with asyncio.timeout(timeout_s):
                 await self._flush()
         except TimeoutError:
-            _log.error("decisions not written within %g s: %d batches lost", timeout_s, len(self._batches))
+            kept = "" if self._journal is None else f", kept in {self._journal.path}"
+            _log.error("decisions not written within %g s: %d batches%s", timeout_s, len(self._batches), kept)
+        finally:
+            if self._journal is not None:
+                self._journal.close()
 
     async def _run(self) -> None:
         while True:
@@ -74,33 +111,46 @@ class Ledger:
     async def _flush(self) -> None:
         self._seal()
         while self._batches:
-            subject, payload, batch_id = self._batches[0]
+            batch = self._batches[0]
             try:
-                await self._write(subject, payload, batch_id)
+                await self._write(decision_subject(batch.endpoint), b"".join(batch.parts), batch.batch_id)
             except (ConnectionError, TimeoutError) as error:
                 _log.warning("decisions wait for the postbox (%d batches): %s", len(self._batches), error)
                 await asyncio.sleep(RETRY_S)
                 self._seal()
                 continue
-            self._batches.popleft()
+            if self._batches and self._batches[0] is batch:
+                self._batches.popleft()
+            if self._journal is not None:
+                self._journal.strike(batch.batch_id)
+
+    def _note(self) -> None:
+        """Adds what was entered to the open batches, and to the journal."""
+        fresh, self._fresh = self._fresh, []
+        for endpoint, make_record in fresh:
+            # Serialized messages that follow each other are one message with all their records.
+            part = DecisionBatch(records=[make_record()]).SerializeToString()
+            batch = self._open.get(endpoint)
+            if batch is not None and batch.size + len(part) > MAX_PARCEL_BYTES:
+                self._keep(self._open.pop(endpoint))
+                batch = None
+            if batch is None:
+                batch = self._open[endpoint] = _Batch(endpoint)
+            batch.add(part)
+            if self._journal is not None:
+                self._journal.note(batch.batch_id, endpoint, part)
+        if self._journal is not None and fresh:
+            self._journal.write()
 
     def _seal(self) -> None:
-        entered, self._open = self._open, {}
-        for endpoint, makers in entered.items():
-            batch, size = DecisionBatch(), 0
-            for make_record in makers:
-                record = make_record()
-                record_bytes = record.ByteSize() + 8
-                if size + record_bytes > MAX_PARCEL_BYTES and batch.records:
-                    self._append(endpoint, batch)
-                    batch, size = DecisionBatch(), 0
-                batch.records.append(record)
-                size += record_bytes
-            self._append(endpoint, batch)
+        self._note()
+        opened, self._open = self._open, {}
+        for batch in opened.values():
+            self._keep(batch)
 
-    def _append(self, endpoint: str, batch: DecisionBatch) -> None:
+    def _keep(self, batch: _Batch) -> None:
         if len(self._batches) >= KEEP_BATCHES:
-            self._batches.popleft()
+            dropped = self._batches.popleft()
             self.dropped += 1
-            _log.error("decisions of endpoint %s dropped: the postbox was away for too long", endpoint)
-        self._batches.append((decision_subject(endpoint), batch.SerializeToString(), new_id()))
+            _log.error("decisions of endpoint %s dropped: the postbox was away for too long", dropped.endpoint)
+        self._batches.append(batch)

@@ -73,6 +73,13 @@ def run(
             help="Folder of the register of tenants (`rendezvous tenant`); None: one tenant, and no keys.",
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="RENDEZVOUS_JOURNAL",
+            help="Folder that keeps decisions until JetStream has them. None: a killed router loses its latest.",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(envvar="RENDEZVOUS_WORKERS", help="Processes that share the port.")
     ] = _DEFAULTS.workers,
@@ -112,6 +119,7 @@ def run(
             client_ca=client_ca,
             insecure=insecure,
             tenants=tenants,
+            journal=journal,
             workers=worker_of or workers,
             max_in_flight=max_in_flight,
             drain_s=drain_s,

@@ -42,6 +42,8 @@ class RouterOptions:
     """Whether others than this machine may be served without keys and TLS."""
     tenants: Path | None = None
     """Folder of the register of tenants; None: there is one tenant, and nobody is asked for a key."""
+    journal: Path | None = None
+    """Folder that keeps decisions on the disk until JetStream has them; None: a killed process loses its latest."""
     workers: int = 1
     """Worker processes that share the port."""
     max_in_flight: int = 4096

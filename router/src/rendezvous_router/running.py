@@ -203,6 +203,7 @@ class RunningProject:
             options += ["--rest-port", str(self.project.ports.rest)]
         if self.project.ports.metrics is not None:
             options += ["--metrics-port", str(self.project.ports.metrics)]
+        options += ["--journal", str(self._state_folder / "journal")]
         workers = ["--workers", str(self.project.router.workers)]
         self._say("router")
         options += self._passes.router_options()

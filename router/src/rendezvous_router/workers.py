@@ -89,6 +89,7 @@ def _start(options: RouterOptions, ports: tuple[int, int], number: int) -> subpr
         ("--cert-key", options.cert_key),
         ("--client-ca", options.client_ca),
         ("--tenants", options.tenants),
+        ("--journal", options.journal),
     ):
         command += [] if file is None else [option, str(file)]
     command += ["--max-in-flight", str(options.max_in_flight), "--worker-of", str(options.workers)]
