@@ -1,5 +1,6 @@
 """What a model program takes from its environment, and the probe that is run so."""
 
+import datetime as dt
 import math
 import os
 import subprocess
@@ -26,6 +27,7 @@ VARIABLES = {
     "RENDEZVOUS_GRPC_PORT": "8123",
     "RENDEZVOUS_ACK_WAIT": "500ms",
     "RENDEZVOUS_SCORING_LIMIT": "2s",
+    "RENDEZVOUS_SINCE": "2026-03-01",
 }
 
 
@@ -39,6 +41,7 @@ def test_every_variable_sets_its_field() -> None:
         "grpc_port": 8123,
         "ack_wait_s": 0.5,
         "scoring_limit_s": 2.0,
+        "since": dt.datetime(2026, 3, 1, tzinfo=dt.UTC),
     }
 
 

@@ -10,7 +10,7 @@ import typer
 from rendezvous_proto.errors import InvalidRequestError, RendezvousError
 
 from rendezvous_sdk.credentials import Credentials
-from rendezvous_sdk.environment import parse_duration_s
+from rendezvous_sdk.environment import parse_duration_s, parse_since
 from rendezvous_sdk.logs import configure_logs
 from rendezvous_sdk.model import Model, as_model
 from rendezvous_sdk.options import DEFAULT_NATS, ServeOptions
@@ -60,6 +60,14 @@ def serve(
         str,
         typer.Option(help="Scoring one table is interrupted after so long.", envvar="RENDEZVOUS_SCORING_LIMIT"),
     ] = "60s",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a new version begins in the postbox: 30d, an ISO time, all; default: now. What is older than "
+            "this process is scored although its deadline has passed.",
+            envvar="RENDEZVOUS_SINCE",
+        ),
+    ] = None,
     credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring.")] = 4,
     outputs: Annotated[str | None, typer.Option(help="Names of the output columns, separated by commas.")] = None,
     postbox: Annotated[bool, typer.Option(help="Read the endpoint's postbox.")] = True,
@@ -79,7 +87,7 @@ def serve(
     heed_sigterm_early()
     try:
         configure_logs(log_level, log_format)
-        model = _load(target, outputs=outputs, trust_pickle=trust_pickle, trusted_types=trust_type or [])
+        model = load_target(target, outputs=outputs, trust_pickle=trust_pickle, trusted_types=trust_type or [])
         options = ServeOptions(
             endpoint=endpoint,
             name=name or model.name,
@@ -90,6 +98,7 @@ def serve(
             replicas=replicas,
             ack_wait_s=parse_duration_s(ack_wait),
             scoring_limit_s=parse_duration_s(scoring_limit),
+            since=parse_since(since) if since else None,
             credit=credit,
             postbox=postbox,
             grpc=grpc,
@@ -101,7 +110,19 @@ def serve(
     raise typer.Exit(serve_with(model, options))
 
 
-def _load(target: str, *, outputs: str | None, trust_pickle: bool, trusted_types: list[str]) -> Model:
+def load_target(target: str, *, outputs: str | None, trust_pickle: bool, trusted_types: list[str]) -> Model:
+    """Returns the model that a target of `serve` names.
+
+    Args:
+        target: `package.module:name`, a file (.skops, .onnx, .joblib) or an MLflow folder.
+        outputs: names of the output columns, separated by commas; None: the model's own.
+        trust_pickle: whether files that run code when they are loaded may be loaded.
+        trusted_types: types that a skops file may contain.
+
+    Raises:
+        InvalidRequestError: there is no such target, or it is no model.
+        ImportError: a package that it needs is not installed.
+    """
     names = [part.strip() for part in outputs.split(",")] if outputs else None
     if is_model_file(target):
         return load_model_file(Path(target), outputs=names, trust_pickle=trust_pickle, trusted_types=trusted_types)

@@ -46,6 +46,8 @@ class ModelConsumer:
         self._impatient_js = nc.jetstream(timeout=_ENSURE_TIMEOUT_S)
         self._endpoint = options.endpoint
         self._ack_wait_s = options.ack_wait_s
+        self._since = options.since
+        self._is_beginning_told = options.since is None
 
     async def ensure(self) -> None:
         """Makes the consumer, or brings its `ack_wait` and `max_deliver` in line; waits half a second for word of it.
@@ -66,6 +68,7 @@ class ModelConsumer:
             await self._put(self._config())
             _log.info("made consumer %s of stream %s", self.name, self.stream)
             return
+        self._tell_where_it_began(info.config)
         if not self._is_as_wanted(info):
             wanted = replace(info.config, ack_wait=self._ack_wait_s, max_deliver=MAX_DELIVER)
             try:
@@ -140,10 +143,23 @@ class ModelConsumer:
         stamp = json.loads(reply.data).get("ts", "")
         return _parse_nanoseconds(stamp) // 1000 - middle
 
+    def _tell_where_it_began(self, config: ConsumerConfig) -> None:
+        """Says, once, that a consumer which began elsewhere goes on where it is: where it begins cannot be changed."""
+        if self._is_beginning_told:
+            return
+        self._is_beginning_told = True
+        if config.deliver_policy is not DeliverPolicy.BY_START_TIME:
+            _log.warning(
+                "consumer %s is there and did not begin in the past: it goes on where it is, whatever --since says; "
+                "serve the model under a new version, or let `rendezvous replay` score its history",
+                self.name,
+            )
+
     def _config(self) -> ConsumerConfig:
         return ConsumerConfig(
             durable_name=self.name,
-            deliver_policy=DeliverPolicy.NEW,
+            deliver_policy=DeliverPolicy.NEW if self._since is None else DeliverPolicy.BY_START_TIME,
+            opt_start_time=self._since,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._ack_wait_s,
             max_deliver=MAX_DELIVER,

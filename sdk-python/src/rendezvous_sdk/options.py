@@ -1,5 +1,6 @@
 """How a model is served and how a client calls: one frozen object each, checked when made."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 from rendezvous_proto.errors import InvalidRequestError
@@ -56,6 +57,9 @@ class ServeOptions:
     """Seconds after which scoring one table is interrupted and answered MODEL_FAILED; 0.1 to 86400."""
     max_message_bytes: int = 4 * 1024 * 1024
     """Largest gRPC message."""
+    since: dt.datetime | None = None
+    """Moment of the past, with a time zone, from which a version that never read the postbox begins; what was stored
+    before this process started is then scored although its deadline has passed. None: it begins now."""
 
     def __post_init__(self) -> None:
         check_name("endpoint", self.endpoint)
@@ -69,6 +73,10 @@ class ServeOptions:
         _check_range("max joined rows", self.max_joined_rows, 1, 10_000_000)
         _check_range("max rows", self.max_rows, 1, 1_000_000_000)
         _check_range("max message bytes", self.max_message_bytes, 1024, 512 * 1024 * 1024)
+        if self.since is not None and self.since.tzinfo is None:
+            raise InvalidRequestError(f"since is {self.since}, a time without a zone: give it one, UTC for instance")
+        if self.since is not None and not self.postbox:
+            raise InvalidRequestError("since says where to begin in the postbox, and the postbox is not read")
         if not self.postbox and not self.grpc:
             raise InvalidRequestError("neither the postbox nor gRPC is served: leave one of them on")
 

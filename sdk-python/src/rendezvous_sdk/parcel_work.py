@@ -28,6 +28,8 @@ class Delivery:
     """Microseconds from the moment when the broker stored the parcel to this delivery, by the broker's clock."""
     received_unix_us: int = 0
     """When it was received, by this process's clock."""
+    is_history: bool = False
+    """Whether it is scored for the record alone: nobody waits for an answer, so nothing in it is expired."""
 
 
 @dataclass(slots=True)
@@ -59,17 +61,19 @@ class ParcelWork:
     @property
     def has_expired(self) -> bool:
         """Whether some item had expired."""
+        if self.delivery.is_history:
+            return False
         return bool(self.budgets_us) and self.delivery.age_us >= min(self.budgets_us)
 
     def admit(self, refusal: RendezvousError | None) -> None:
-        """Decides which items are scored: all but those that had expired; none with a *refusal*."""
+        """Decides which items are scored: all but those that had expired (of history, all); none with a *refusal*."""
         age_us = self.delivery.age_us
         if refusal is not None:
             self.errors = dict.fromkeys(range(len(self.items)), refusal)
             return
-        self.errors = {
-            index: _expired(budget_us, age_us) for index, budget_us in enumerate(self.budgets_us) if age_us >= budget_us
-        }
+        if self.has_expired:
+            late = [(index, budget_us) for index, budget_us in enumerate(self.budgets_us) if age_us >= budget_us]
+            self.errors = {index: _expired(budget_us, age_us) for index, budget_us in late}
         self.live = [index for index in range(len(self.items)) if index not in self.errors]
         self.live_rows = [self.rows[index] for index in self.live]
 

@@ -77,6 +77,8 @@ class PostboxReader:
         self._offset_us = unix_us() - monotonic_us()
         """From the monotonic clock to the broker's; as long as that was not read, it is taken to agree with ours."""
         self._is_clock_read = False
+        self._history_until_us = 0
+        """What the broker stored before then is history, scored although it has expired."""
         self._clock_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._pull: ContinuousPull | None = None
@@ -86,6 +88,8 @@ class PostboxReader:
         """Waits for the stream, makes the consumer and begins to read."""
         await self.consumer.wait_until_ensured()
         await self._refresh_clock()
+        if self._options.since is not None:
+            self._history_until_us = monotonic_us() + self._offset_us
         self._nc.reconnect_listeners.append(self._clock_due.set)
         self._pull = await ContinuousPull.start(
             self._nc,
@@ -179,6 +183,7 @@ class PostboxReader:
             number=int(tokens[first]),
             age_us=now_us + self._offset_us - stored_us,
             received_unix_us=received,
+            is_history=stored_us < self._history_until_us,
         )
 
     async def _score(self, batch: Sequence[_Waiting]) -> None:
