@@ -17,8 +17,9 @@ REFERENCE = ROOT / "docs" / "policy.md"
 BEGIN, END = "<!-- fields: begin -->", "<!-- fields: end -->"
 SECTIONS = {
     "EndpointSpec": "the endpoint",
-    "ColumnSpec": "`inputs[]`, `outputs[]`",
+    "ColumnSpec": "`inputs[]`, `outputs[]`, `enrichers.<name>.outputs[]`",
     "ModelSpec": "`models.<name>`",
+    "EnricherSpec": "`enrichers.<name>`",
     "PolicySpec": "`policy`",
     "StepSpec": "`policy.steps[]`",
     "LimitsSpec": "`limits`",
@@ -37,7 +38,7 @@ def _table(title: str, part: dict[str, Any]) -> str:
     for name, field in part["properties"].items():
         default = "required" if name in part.get("required", []) else f"`{json.dumps(field.get('default'))}`"
         # A default that is a part of its own is described by that part's table.
-        default = "its own defaults" if default.startswith("`{") else default.replace("`null`", "not given")
+        default = "its own defaults" if default.startswith('`{"') else default.replace("`null`", "not given")
         rows.append(f"| `{name}` | {default} | {field.get('description', '')} |")
     return "\n".join([*rows, ""])
 

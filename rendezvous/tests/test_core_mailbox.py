@@ -66,6 +66,21 @@ def made(decision: Decision | None) -> Decision:
     return decision
 
 
+def test_closed_mailbox_has_decided_without_an_answer() -> None:
+    """A request that cannot be put to the models is decided at once, and once; scores are late after that."""
+    mailbox = mailbox_of(policy_of())
+    decision = made(mailbox.close("enrichers.history", "it was late", 0.02))
+    assert (decision.rule, decision.answer, decision.models, decision.decided_at, decision.reason) == (
+        "enrichers.history", NoAnswer(), (), 0.02, "it was late",
+    )  # fmt: skip
+    assert mailbox.next_wake == math.inf
+    assert mailbox.wake(0.2) is None
+    assert mailbox.deliver(score("boosted"), 0.03) is None
+    assert set(mailbox.late) == {"boosted"}
+    assert mailbox.close("enrichers.other", "again", 0.04) is None
+    assert mailbox.decision == decision
+
+
 def test_wake_moves_from_step_to_step_to_the_deadline() -> None:
     """Without any score the mailbox asks to be woken at each end and answers `otherwise` at the deadline."""
     mailbox = mailbox_of(policy_of())

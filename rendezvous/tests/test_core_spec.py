@@ -53,6 +53,20 @@ CREDIT: dict[str, Any] = {
             "flag": False,
         },
     },
+    "enrichers": {
+        "history": {
+            "outputs": [{"name": "loans", "type": "INT64"}, {"name": "worst", "type": "FP32", "missing": True}],
+            "budget": "20ms",
+            "otherwise": {"loans": 0, "worst": None},
+        },
+        "bureau": {
+            "outputs": [{"name": "rating", "type": "STRING"}],
+            "budget": "30ms",
+            "otherwise": "error",
+            "stage": 2,
+            "inputs": ["purpose", "loans"],
+        },
+    },
     "limits": {"max_rows": 100},
     "postbox": {"max_age": "30d"},
 }
@@ -86,6 +100,18 @@ def test_specification_survives_a_round_trip() -> None:
     assert [step.until_s for step in spec.policy.steps] == [0.03, 0.08, 0.095]
 
 
+def test_models_see_the_columns_of_the_stages_in_their_order() -> None:
+    """What models see are the clients' columns, then those of the enrichers, stage by stage."""
+    document = changed("enrichers/history/stage", 2)
+    document["enrichers"]["bureau"] |= {"stage": 1, "inputs": ["purpose"]}
+    for spec, stages, names in (
+        (parse_spec(CREDIT), [["history"], ["bureau"]], ["loans", "worst", "rating"]),
+        (parse_spec(document), [["bureau"], ["history"]], ["rating", "loans", "worst"]),
+    ):
+        assert [list(stage) for stage in spec.enrichment_stages()] == stages
+        assert [column.name for column in spec.model_inputs()] == ["duration_months", "purpose", *names]
+
+
 def test_defaults_fill_what_is_not_said() -> None:
     """The smallest specification takes the best model and answers an error otherwise."""
     spec = parse_spec(
@@ -108,7 +134,8 @@ def step(**fields: Any) -> list[dict[str, Any]]:
     return [fields]
 
 
-S, ELSE = "policy/steps", "policy/otherwise"
+S, ELSE, E = "policy/steps", "policy/otherwise", "enrichers"
+BARE = {"outputs": [{"name": "new", "type": "BOOL"}], "budget": "1ms", "otherwise": "error"}
 BAD: list[tuple[str, Any, str]] = [
     ("", [], "spec: expected a mapping, found []"),
     ("endpiont", "x", "endpiont: unknown key, did you mean 'endpoint'?"),
@@ -153,6 +180,24 @@ BAD: list[tuple[str, Any, str]] = [
     ("policy/deadline", "61s", "policy.deadline: 61s is more than the limit of 60s"),
     (S, [], "policy.steps: empty; give at least one step"),
     (f"{S}/1/untill", "80ms", "policy.steps[1].untill: unknown key, did you mean 'until'?"),
+    (f"{E}/boosted", BARE, "enrichers.boosted: 'boosted' is a model of the endpoint too"),
+    (f"{E}/a.b", BARE, "enrichers.a.b: enricher name 'a.b' is not 1 to 64"),
+    (f"{E}/history/outputs", [], "enrichers.history.outputs: empty; declare at least one"),
+    (f"{E}/history/outputs/0/name", "purpose", "outputs[0].name: column 'purpose' is in inputs already"),
+    (f"{E}/bureau/outputs/0/name", "loans", "column 'loans' is in enrichers.history.outputs already"),
+    (f"{E}/history/outputs/0/name", "worst", "outputs[1].name: duplicate column 'worst'"),
+    (f"{E}/history/otherwise/loans", REMOVED, "enrichers.history.otherwise: output column 'loans' has no value"),
+    (f"{E}/history/otherwise/loans", None, "otherwise.loans: missing is not allowed in column 'loans'"),
+    (f"{E}/history/otherwise/loan", 1, "otherwise.loan: not an output column, did you mean 'loans'?"),
+    (f"{E}/history/otherwise", REMOVED, "enrichers.history.otherwise: missing; it has no default"),
+    (f"{E}/history/budget", 20, "budget: expected text, found 20; a duration needs its unit: '20ms'"),
+    (f"{E}/history/budget", "0ms", "enrichers.history.budget: 0ms is not above 0s"),
+    (f"{E}/history/budget", "60ms", "enrichers: their stages may take 90ms together, and policy.deadline is 100ms"),
+    (f"{E}/history/stage", 0, "enrichers.history.stage: 0, and no enricher has stage 1; leave no gap"),
+    (f"{E}/bureau/stage", 3, "enrichers.bureau.stage: 3, and no enricher has stage 2; leave no gap"),
+    (f"{E}/bureau/inputs/1", "loan", "enrichers.bureau.inputs[1]: no column of that name before stage 2, did you mean"),
+    (f"{E}/bureau/inputs/1", "rating", "enrichers.bureau.inputs[1]: no column of that name before stage 2"),
+    ("inputs", [], "enrichers: the endpoint declares no inputs"),
     (f"{S}/1/until", "soon", "policy.steps[1].until: 'soon' is not a duration"),
     (f"{S}/1/until", "0s", "policy.steps[1].until: 0s is not above 0s"),
     (f"{S}/2/until", "101ms", "policy.steps[2].until: 101ms is after the deadline"),

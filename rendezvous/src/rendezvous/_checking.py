@@ -2,13 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+from rendezvous._checking_columns import check_columns, check_otherwise
+from rendezvous._checking_enrichers import check_enrichers
 from rendezvous._checking_steps import check_steps
 from rendezvous._durations import parse_duration
-from rendezvous._problems import Problems, nearest
-from rendezvous._structs import ColumnSpec, EndpointSpec
-from rendezvous._values import value_problem
+from rendezvous._problems import Problems
+from rendezvous._structs import EndpointSpec
 from rendezvous.rule import RuleFactory
 
 MAX_DEADLINE_S = 60.0
@@ -28,14 +29,18 @@ def check_spec(spec: EndpointSpec, rules: Mapping[str, RuleFactory], problems: P
         problems: Collects what is wrong.
     """
     _check_name("endpoint", "endpoint", spec.endpoint, problems)
-    _check_columns("inputs", spec.inputs, problems)
-    _check_columns("outputs", spec.outputs, problems)
+    check_columns("inputs", spec.inputs, problems)
+    check_columns("outputs", spec.outputs, problems)
     if not spec.outputs:
         problems.add("outputs", "empty; declare at least one output column")
     _check_models(spec, problems)
     deadline_s = check_duration("policy.deadline", spec.policy.deadline, problems, above_s=0.0, most_s=MAX_DEADLINE_S)
     check_steps(spec, deadline_s, rules, problems)
-    _check_otherwise(spec, problems)
+    check_otherwise("policy.otherwise", spec.policy.otherwise, spec.outputs, problems)
+    for name, enricher in spec.enrichers.items():
+        _check_name(f"enrichers.{name}", "enricher", name, problems)
+        check_duration(f"enrichers.{name}.budget", enricher.budget, problems, above_s=0.0, most_s=MAX_DEADLINE_S)
+    check_enrichers(spec, deadline_s, problems)
     _check_limits(spec, problems)
     _check_postbox(spec, problems)
 
@@ -67,21 +72,6 @@ def _check_name(path: str, kind: str, name: str, problems: Problems) -> None:
         problems.add(path, f"{kind} name {name!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
 
 
-def _check_columns(path: str, columns: Sequence[ColumnSpec], problems: Problems) -> None:
-    seen: dict[str, int] = {}
-    for i, column in enumerate(columns):
-        if not column.name:
-            problems.add(f"{path}[{i}].name", "empty; a column needs a name")
-        first = seen.setdefault(column.name, i)
-        if first != i:
-            problems.add(f"{path}[{i}].name", f"duplicate column {column.name!r}; {path}[{first}] has that name")
-        for j, size in enumerate(column.shape):
-            if size < 1:
-                problems.add(f"{path}[{i}].shape[{j}]", f"{size} is less than 1")
-        if column.nan and not column.is_floating:
-            problems.add(f"{path}[{i}].nan", f"only FP16, FP32 and FP64 have NaN, {column.type} has not")
-
-
 def _check_models(spec: EndpointSpec, problems: Problems) -> None:
     for name, model in spec.models.items():
         _check_name(f"models.{name}", "model", name, problems)
@@ -98,22 +88,6 @@ def _check_models(spec: EndpointSpec, problems: Problems) -> None:
         )
     if len(spec.models_of("decoy")) == len(spec.models):
         problems.add("models", "no model that scores; name at least one that is not a decoy")
-
-
-def _check_otherwise(spec: EndpointSpec, problems: Problems) -> None:
-    values = spec.policy.otherwise
-    if isinstance(values, str):
-        return
-    columns = {column.name: column for column in spec.outputs}
-    for name, value in values.items():
-        path = f"policy.otherwise.{name}"
-        if name not in columns:
-            problems.add(path, f"not an output column{nearest(name, columns)}")
-        elif problem := value_problem(columns[name], value):
-            problems.add(path, problem)
-    for name in columns:
-        if name not in values:
-            problems.add("policy.otherwise", f"output column {name!r} has no value; give one, or write 'error'")
 
 
 def _check_limits(spec: EndpointSpec, problems: Problems) -> None:

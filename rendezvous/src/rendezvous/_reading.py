@@ -86,7 +86,7 @@ def _read_plain(kind: Any, value: object, path: str, problems: Problems) -> Any:
 
 
 def _hint(path: str, value: object) -> str:
-    is_duration = path.endswith((".deadline", ".until", ".max_age"))
+    is_duration = path.endswith((".deadline", ".until", ".max_age", ".budget"))
     return f"; a duration needs its unit: '{value}ms'" if is_duration and isinstance(value, int | float) else ""
 
 

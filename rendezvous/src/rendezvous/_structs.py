@@ -76,6 +76,33 @@ class ModelSpec(_Part, frozen=True):
     weight: Annotated[float, Meta(gt=0, description="Weight of its votes and values.")] = 1.0
 
 
+class EnricherSpec(_Part, frozen=True, omit_defaults=True):
+    """One enricher: a model whose output columns are joined to the rows before the others see them."""
+
+    outputs: Annotated[
+        list[ColumnSpec], Meta(min_length=1, description="Columns that it adds; no name may be there already.")
+    ]
+    budget: Annotated[
+        Duration, Meta(description="Time that it has, from the beginning of its stage; a client's short one cuts it.")
+    ]
+    otherwise: Annotated[
+        dict[str, Any] | Literal["error"],
+        Meta(description="Where it fails or is late: a value for each of its columns, or 'error'."),
+    ]
+    stage: Annotated[
+        int, Meta(ge=1, le=9, description="Stages follow one another; one sees what the stages before it added.")
+    ] = 1
+    inputs: Annotated[
+        list[str] | None, Meta(description="Columns that it needs, checked against what there is; default: all.")
+    ] = None
+    description: Annotated[str, Meta(description="For people.")] = ""
+
+    @property
+    def budget_s(self) -> float:
+        """Its budget in seconds."""
+        return parse_duration(self.budget)
+
+
 class StepSpec(_Part, frozen=True, omit_defaults=True):
     """One step of the policy; `None` means not given."""
 
@@ -162,6 +189,9 @@ class EndpointSpec(_Part, frozen=True):
     outputs: Annotated[list[ColumnSpec], Meta(min_length=1, description="Output columns.")]
     models: Annotated[dict[Name, ModelSpec], Meta(min_length=1, description="Models by name.")]
     policy: Annotated[PolicySpec, Meta(description="How scores become an answer.")]
+    enrichers: Annotated[
+        dict[Name, EnricherSpec], Meta(description="Enrichers by name, which add columns before the models are asked.")
+    ] = {}
     limits: Annotated[LimitsSpec, Meta(description="What is refused.")] = LimitsSpec()
     postbox: Annotated[PostboxSpec, Meta(description="How the streams are kept.")] = PostboxSpec()
     description: Annotated[str, Meta(description="For people.")] = ""
@@ -169,6 +199,16 @@ class EndpointSpec(_Part, frozen=True):
     def models_of(self, *roles: RoleName) -> list[str]:
         """Names of the models in these roles, in the order of `roles`, then of the specification."""
         return [name for role in roles for name, model in self.models.items() if model.role == role]
+
+    def enrichment_stages(self) -> list[dict[str, EnricherSpec]]:
+        """Enrichers of each stage by name, the first stage first; empty: there are none."""
+        stages = sorted({enricher.stage for enricher in self.enrichers.values()})
+        return [{name: each for name, each in self.enrichers.items() if each.stage == stage} for stage in stages]
+
+    def model_inputs(self) -> list[ColumnSpec]:
+        """Columns that the models see: the clients', then those of the enrichers, stage by stage."""
+        added = (column for stage in self.enrichment_stages() for each in stage.values() for column in each.outputs)
+        return [*self.inputs, *added]
 
     def eligible_models(self) -> list[str]:
         """Default of `of`: the champion, then the challengers in order."""

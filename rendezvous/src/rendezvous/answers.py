@@ -112,7 +112,7 @@ class Decision(Struct, frozen=True):
     """What is answered, and why."""
 
     rule: str
-    """What decided: `steps[1].majority`, `canary`, `otherwise`, `forced` or `none`."""
+    """What decided: `steps[1].majority`, `canary`, `otherwise`, `forced`, `none` or `enrichers.<name>`."""
     answer: Answer
     """What is answered."""
     models: tuple[str, ...]

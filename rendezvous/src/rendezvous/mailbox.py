@@ -151,6 +151,21 @@ class Mailbox:
             return None
         return self._settle(now, now)
 
+    def close(self, rule: str, reason: str, now: float) -> Decision | None:
+        """Decide without an answer, whatever the policy: the request cannot be put to the models.
+
+        Args:
+            rule: Who decides: `enrichers.<name>`.
+            reason: Why, for people.
+            now: The time.
+
+        Returns:
+            The decision, or None where one had been made before, which stays.
+        """
+        if self.decision is not None:
+            return None
+        return self._decide(rule, Outcome(NoAnswer(), (), reason), now)
+
     def column(self, model: str, name: str) -> Sequence[Any]:
         """One output column of a model that has answered validly, decoded once.
 

@@ -19,6 +19,7 @@ from rendezvous._reading import read_struct
 from rendezvous._structs import (
     ColumnSpec,
     EndpointSpec,
+    EnricherSpec,
     LimitsSpec,
     ModelSpec,
     PolicySpec,
@@ -32,6 +33,7 @@ from rendezvous.rule import RuleFactory
 __all__ = [
     "ColumnSpec",
     "EndpointSpec",
+    "EnricherSpec",
     "LimitsSpec",
     "ModelSpec",
     "PolicySpec",
