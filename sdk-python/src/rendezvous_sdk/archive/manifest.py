@@ -114,6 +114,8 @@ class Entry:
     """The files; none where no message made a row."""
     notes: tuple[Note, ...] = ()
     """Retention and forgetting."""
+    batches: int = 1
+    """Batches as they were written that compaction has merged into it."""
     format: int = field(default=FORMAT)
     """Version of the format."""
 
