@@ -96,7 +96,13 @@ def test_names_that_break_out_are_refused(name: str) -> None:
 
 def test_names_in_the_postbox() -> None:
     """Subjects, streams, consumers and keys have the forms of the protocol."""
-    assert postbox.durable_subjects("e") == ["rv.e.raw", "rv.e.input", "rv.e.decision", "rv.e.feedback"]
+    assert postbox.durable_subjects("e") == [
+        "rv.e.raw",
+        "rv.e.raw.*",
+        "rv.e.input",
+        "rv.e.decision",
+        "rv.e.feedback",
+    ]
     assert (postbox.score_subjects("e"), postbox.router_scores_subject("r1")) == ("rv.e.score.>", "rv.*.score.*.r1")
     assert (postbox.durable_stream("e"), postbox.score_stream("e")) == ("RV_e", "RV_e_SCORES")
     assert postbox.consumer_name("boosted", "1.2.0") == "boosted__1-2-0"

@@ -218,6 +218,8 @@ def test_addresses_in_nats(case: dict[str, Any]) -> None:
     endpoint, model, version, router = (case[key] for key in ("endpoint", "model", "version", "router"))
     assert case["subjects"] == {
         "raw": postbox.raw_subject(endpoint),
+        "raw_of_stage_2": postbox.raw_subject(endpoint, 2),
+        "raw_of_later_stages": postbox.raw_subjects(endpoint),
         "input": postbox.input_subject(endpoint),
         "decision": postbox.decision_subject(endpoint),
         "feedback": postbox.feedback_subject(endpoint),
@@ -234,3 +236,4 @@ def test_addresses_in_nats(case: dict[str, Any]) -> None:
         postbox.ROUTERS_BUCKET: postbox.router_key(router),
     }
     assert case["headers"] == {postbox.MSG_ID_HEADER: case["parcel_id"]}
+    assert case["raw_message_ids"] == [postbox.raw_message_id(case["parcel_id"], stage) for stage in (1, 2)]

@@ -169,8 +169,10 @@ def addresses(endpoint: str, model: str, version: str) -> Json:
         "endpoint": endpoint, "model": model, "version": version, "router": "router-1", "replica": "host-17-ab",
         "parcel_id": parcel_id,
         "subjects": {
-            "raw": f"rv.{endpoint}.raw", "input": f"rv.{endpoint}.input", "decision": f"rv.{endpoint}.decision",
-            "feedback": f"rv.{endpoint}.feedback", "score": f"rv.{endpoint}.score.{model}.router-1",
+            "raw": f"rv.{endpoint}.raw", "raw_of_stage_2": f"rv.{endpoint}.raw.2",
+            "raw_of_later_stages": f"rv.{endpoint}.raw.*", "input": f"rv.{endpoint}.input",
+            "decision": f"rv.{endpoint}.decision", "feedback": f"rv.{endpoint}.feedback",
+            "score": f"rv.{endpoint}.score.{model}.router-1",
             "scores_of_router": "rv.*.score.*.router-1", "scores_of_endpoint": f"rv.{endpoint}.score.>",
         },
         "streams": {"durable": f"RV_{endpoint}", "scores": f"RV_{endpoint}_SCORES"},
@@ -180,6 +182,7 @@ def addresses(endpoint: str, model: str, version: str) -> Json:
             "rv_replicas": f"{endpoint}.{model}.{token}.host-17-ab", "rv_routers": "router-1",
         },
         "headers": {"Nats-Msg-Id": parcel_id},
+        "raw_message_ids": [f"{parcel_id}.raw", f"{parcel_id}.raw.2"],
     }  # fmt: skip
 
 

@@ -33,7 +33,9 @@ __all__ = [
     "feedback_subject",
     "input_subject",
     "model_key",
+    "raw_message_id",
     "raw_subject",
+    "raw_subjects",
     "replica_key",
     "router_key",
     "router_scores_subject",
@@ -122,9 +124,23 @@ def _refusal(kind: str, value: str, allowed: str) -> InvalidRequestError:
     return InvalidRequestError(message, {"kind": kind, "value": shown, "allowed": allowed})
 
 
-def raw_subject(endpoint: str) -> str:
-    """Returns the subject of parcels that enrichers are still to complete."""
-    return f"rv.{check_name('endpoint', endpoint)}.raw"
+def raw_subject(endpoint: str, stage: int = 1) -> str:
+    """Returns the subject of parcels for the enrichers of a stage, 1 or later.
+
+    The first stage's parcels are as the clients sent them; those of later stages have what was added before.
+    """
+    subject = f"rv.{check_name('endpoint', endpoint)}.raw"
+    return subject if stage == 1 else f"{subject}.{stage}"
+
+
+def raw_subjects(endpoint: str) -> str:
+    """Returns the wildcard for the parcels of all stages but the first."""
+    return f"rv.{check_name('endpoint', endpoint)}.raw.*"
+
+
+def raw_message_id(parcel_id: str, stage: int = 1) -> str:
+    """Returns the `Nats-Msg-Id` of a parcel for the enrichers of a stage; that of its `input` is the parcel's id."""
+    return f"{parcel_id}.raw" if stage == 1 else f"{parcel_id}.raw.{stage}"
 
 
 def input_subject(endpoint: str) -> str:
@@ -144,7 +160,8 @@ def feedback_subject(endpoint: str) -> str:
 
 def durable_subjects(endpoint: str) -> list[str]:
     """Returns the subjects that the durable stream captures."""
-    return [named(endpoint) for named in (raw_subject, input_subject, decision_subject, feedback_subject)]
+    named = (raw_subject, raw_subjects, input_subject, decision_subject, feedback_subject)
+    return [name(endpoint) for name in named]
 
 
 def score_subject(endpoint: str, model: str, router: str) -> str:

@@ -16,11 +16,8 @@ from nats.js.errors import APIError, NotFoundError
 from rendezvous.spec import EndpointSpec, parse_duration
 from rendezvous_proto.errors import InvalidSpecError
 from rendezvous_proto.postbox import (
-    decision_subject,
     durable_stream,
-    feedback_subject,
-    input_subject,
-    raw_subject,
+    durable_subjects,
     score_stream,
     score_subjects,
 )
@@ -96,7 +93,7 @@ def _durable_config(spec: EndpointSpec) -> StreamConfig:
     return StreamConfig(
         name=durable_stream(name),
         description=f"Rendezvous: requests and decisions of endpoint {name}",
-        subjects=[raw_subject(name), input_subject(name), decision_subject(name), feedback_subject(name)],
+        subjects=durable_subjects(name),
         max_bytes=box.max_bytes,
         discard=DiscardPolicy.NEW,
         duplicate_window=duplicate_window_s(spec),

@@ -57,7 +57,7 @@ class ParcelItem(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., rows: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., budget_us: _Optional[int] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., context: _Optional[_Mapping[str, str]] = ..., diagnostics: _Optional[_Union[_score_pb2.Diagnostics, _Mapping]] = ..., provenance: _Optional[_Iterable[_Union[_score_pb2.Provenance, _Mapping]]] = ...) -> None: ...
 
 class ParcelScore(_message.Message):
-    __slots__ = ("parcel_id", "endpoint", "model", "version", "replica", "items", "outputs", "timing", "parcel_sequence", "delivery")
+    __slots__ = ("parcel_id", "endpoint", "model", "version", "replica", "items", "outputs", "timing", "parcel_sequence", "delivery", "stage")
     PARCEL_ID_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class ParcelScore(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     PARCEL_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
     parcel_id: str
     endpoint: str
     model: str
@@ -78,7 +79,8 @@ class ParcelScore(_message.Message):
     timing: _score_pb2.Timing
     parcel_sequence: int
     delivery: int
-    def __init__(self, parcel_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., replica: _Optional[str] = ..., items: _Optional[_Iterable[_Union[ItemScore, _Mapping]]] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., timing: _Optional[_Union[_score_pb2.Timing, _Mapping]] = ..., parcel_sequence: _Optional[int] = ..., delivery: _Optional[int] = ...) -> None: ...
+    stage: int
+    def __init__(self, parcel_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., replica: _Optional[str] = ..., items: _Optional[_Iterable[_Union[ItemScore, _Mapping]]] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., timing: _Optional[_Union[_score_pb2.Timing, _Mapping]] = ..., parcel_sequence: _Optional[int] = ..., delivery: _Optional[int] = ..., stage: _Optional[int] = ...) -> None: ...
 
 class ItemScore(_message.Message):
     __slots__ = ("request_id", "rows", "error", "traceparent")

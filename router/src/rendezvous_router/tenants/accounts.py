@@ -29,7 +29,16 @@ _NOBODYS_HASH = f"$2a$04${'.' * 53}"
 """Hash of no password."""
 _SPECS = f"$KV.{ENDPOINTS_BUCKET}.>"
 _ROLE_PUBLISHES = {
-    "router": ("rv.*.raw", "rv.*.input", "rv.*.decision", "rv.*.feedback", f"{_API}.>", "$JS.ACK.>", "$KV.>"),
+    "router": (
+        "rv.*.raw",
+        "rv.*.raw.*",
+        "rv.*.input",
+        "rv.*.decision",
+        "rv.*.feedback",
+        f"{_API}.>",
+        "$JS.ACK.>",
+        "$KV.>",
+    ),
     "decoy": (
         f"{_API}.INFO",
         f"{_API}.STREAM.INFO.*",
