@@ -107,7 +107,7 @@ def test_score_after_the_decision_is_late() -> None:
     assert mailbox.deliver(score("next"), 0.001) is None
     decision = made(mailbox.deliver(score("boosted"), 0.002))
     assert decision == Decision(
-        "steps[0].best", Picked("boosted"), ("boosted",), 0.002, "boosted, the only model asked, had answered"
+        "steps[0].best", Picked("boosted"), ("boosted",), 0.002, "boosted, the only model asked, had answered", 0.002
     )
     assert mailbox.late == {}
     assert mailbox.deliver(score("logit"), 0.5) is None

@@ -287,6 +287,7 @@ def _arrivals(scored: list[Scored], decided_us: _Array) -> pa.Array:
             pa.array(np.where(came.ravel(), after_us, 0)),
             pa.array([None, "MODEL_FAILED"]).take(failed.ravel().astype(np.int8)),
             pa.nulls(total, pa.string()),
+            pa.array(np.where(came.ravel(), after_us * 1000, 0)),
         ],
         fields=list(schema_of("decisions").field("arrivals").type.value_type),
     )

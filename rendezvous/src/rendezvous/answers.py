@@ -121,3 +121,6 @@ class Decision(Struct, frozen=True):
     """When, seconds of the mailbox's clock."""
     reason: str
     """Why, for people; steps that failed before it are named."""
+    due_at: float
+    """The moment that settled it: the arrival of a score, or the end of a step. `decided_at` is later where the
+    mailbox was woken late; replayed in virtual time the two are one."""

@@ -164,7 +164,7 @@ class Mailbox:
         """
         if self.decision is not None:
             return None
-        return self._decide(rule, Outcome(NoAnswer(), (), reason), now)
+        return self._decide(rule, Outcome(NoAnswer(), (), reason), now, now)
 
     def column(self, model: str, name: str) -> Sequence[Any]:
         """One output column of a model that has answered validly, decoded once.
@@ -195,10 +195,17 @@ class Mailbox:
         return len(self.arrivals) == len(self._policy.scoring)
 
     def _settle(self, now: float, closed_until: float) -> Decision | None:
-        """Judge step after step until one succeeds or is open; steps ending by `closed_until` are closed."""
+        """Judge step after step until one succeeds or is open; steps ending by `closed_until` are closed.
+
+        Each step is judged as of the moments at which an exact clock would have judged it, so that a caller who
+        comes late gets the decision that one on time would have got.
+        """
         steps = self._steps
+        due = now
+        closed = self.next_wake <= closed_until
         while True:
-            closed = self.next_wake <= closed_until
+            if closed:
+                due = self.next_wake
             step = steps[self._index]
             try:
                 outcome = step.rule.judge(self, closed)
@@ -206,25 +213,29 @@ class Mailbox:
                 outcome = Failed(f"the rule raised {type(error).__name__}: {error}")
             if outcome is None:
                 if not closed:
+                    closed = self.next_wake <= closed_until
+                    if closed:
+                        continue
                     return None
                 outcome = Failed("the rule gave no outcome at its end")
             if outcome.__class__ is Outcome:
-                return self._decide(step.name, outcome, now)
+                return self._decide(step.name, outcome, now, due)
             self._failed_steps += f"{step.name}: {outcome.reason}; "
             self._index += 1
             if self._index == len(steps):
-                return self._decide(self._policy.last_rule, self._policy.last_outcome, now)
+                return self._decide(self._policy.last_rule, self._policy.last_outcome, now, due)
             self.next_wake = self._end_of(steps[self._index])
+            closed = False
 
     def _end_of(self, step: Step) -> float:
         end = self.opened_at + step.until_s
         return min(end, self.deadline)
 
-    def _decide(self, rule: str, outcome: Outcome, now: float) -> Decision:
+    def _decide(self, rule: str, outcome: Outcome, now: float, due: float) -> Decision:
         reason = self._failed_steps + outcome.reason if self._failed_steps else outcome.reason
         self.next_wake = math.inf
         self._columns = None
-        self.decision = Decision(rule, outcome.answer, outcome.models, now, reason)
+        self.decision = Decision(rule, outcome.answer, outcome.models, now, reason, due)
         return self.decision
 
     def _count_ignored(self, model: str) -> None:

@@ -63,8 +63,10 @@ def record_of(
     decision: CoreDecision,
     reply: ScoreReply | RendezvousError,
     router: str,
+    *,
+    with_spec: bool = False,
 ) -> DecisionRecord:
-    """Returns what the postbox keeps of *decision*."""
+    """Returns what the postbox keeps of *decision*; *with_spec*: and of the specification in force."""
     parcel = request.parcel
     assert parcel is not None, "a decided request has been sealed"
     record = DecisionRecord(
@@ -72,8 +74,12 @@ def record_of(
         parcel_id=parcel.parcel_id,
         first_row=request.first_row,
         rows=request.rows,
-        decided_unix_us=request.accepted_unix_us + _microseconds(decision.decided_at - request.accepted_at),
+        decided_unix_us=request.accepted_unix_us + _microseconds(decision.decided_at),
         router=router,
+        budget_ns=_nanoseconds(mailbox.deadline),
+        decided_after_ns=_nanoseconds(decision.decided_at),
+        due_after_ns=_nanoseconds(decision.due_at),
+        spec=request.endpoint.document() if with_spec else "",
     )
     if isinstance(reply, RendezvousError):
         record.error.CopyFrom(reply.to_proto())
@@ -104,8 +110,8 @@ def decision_message(request: Request, mailbox: Mailbox, decision: CoreDecision,
         rule=decision.rule,
         models=decision.models,
         spec_revision=request.endpoint.revision,
-        decided_after_us=_microseconds(decision.decided_at - request.accepted_at),
-        deadline_left_us=_microseconds(request.deadline_at - decision.decided_at),
+        decided_after_us=_microseconds(decision.decided_at),
+        deadline_left_us=_microseconds(mailbox.deadline - decision.decided_at),
         reason=decision.reason,
     )
     if with_arrivals:
@@ -127,7 +133,8 @@ def _arrivals_of(request: Request, mailbox: Mailbox) -> list[Arrival]:
                 version=arrival.score.version,
                 role=role,
                 status=ArrivalStatus.ARRIVAL_STATUS_FAILED if failure else ArrivalStatus.ARRIVAL_STATUS_SCORED,
-                after_us=_microseconds(arrival.at - request.accepted_at),
+                after_us=_microseconds(arrival.at),
+                after_ns=_nanoseconds(arrival.at),
                 error=Error(code=failure.code, message=failure.message) if failure else None,  # type: ignore[arg-type] # same numbers
             )
         )
@@ -196,3 +203,8 @@ def _no_answer(request: Request, mailbox: Mailbox, decision: CoreDecision) -> No
 
 def _microseconds(seconds: float) -> int:
     return max(0, round(seconds * 1e6))
+
+
+def _nanoseconds(seconds: float) -> int:
+    # A mailbox's times are whole nanoseconds, n / 1e9, which this gives back exactly.
+    return round(seconds * 1e9)

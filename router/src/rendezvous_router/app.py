@@ -237,7 +237,8 @@ class Router:
         now: float,
     ) -> Request:
         force = forced_model(message, endpoint)
-        deadline = now + budget_s(endpoint, remaining_s, self.options.answer_margin_ms / 1e3)
+        # Whole nanoseconds, which the record holds exactly: see `Request.elapse`.
+        budget = round(budget_s(endpoint, remaining_s, self.options.answer_margin_ms / 1e3) * 1e9) / 1e9
         inputs = endpoint.inputs.accept(message.inputs)
         request_id = message.request_id or new_id()
         return Request(
@@ -248,13 +249,13 @@ class Router:
             rows=inputs.frame.rows,
             accepted_at=now,
             accepted_unix_us=time.time_ns() // 1000,
-            deadline_at=deadline,
+            deadline_at=now + budget,
             answer=self._new_answer(),
             mailbox=Mailbox(
                 endpoint.policy,
                 request_id=request_id,
-                opened_at=now,
-                deadline=deadline,
+                opened_at=0.0,
+                deadline=budget,
                 rows=inputs.frame.rows,
                 context=message.context,
                 force=force,

@@ -36,6 +36,8 @@ SEAL_BYTES = MAX_PARCEL_BYTES // 2
 """Waiting bytes at which a parcel is full; one request may be up to the limit by itself."""
 SEAL_ROWS = 8192
 """Waiting rows at which a parcel is full."""
+TELL_SPEC_S = 60.0
+"""How often the record of a decision holds the specification in force, so that the record explains itself."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,6 +75,8 @@ class Desk:
         self._waiting_rows = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
+        self._told_revision = -1
+        self._told_at = 0.0
 
     def adopt(self, endpoint: Endpoint) -> None:
         """Works by a new revision from now on; what was accepted keeps the one it was accepted under."""
@@ -90,7 +94,7 @@ class Desk:
         self._waiting_bytes += size_bytes
         self._waiting_rows += request.rows
         assert request.mailbox is not None, "a request comes with its mailbox"
-        request.wake = self._room.clock.wake_at(request.mailbox.next_wake, partial(self.wake, request))
+        self._plan_wake(request, request.mailbox.next_wake)
         now = request.accepted_at
         due = self._pacer.arrive(now, budget_s=request.deadline_at - now, unanswered=self.in_flight)
         if due <= now + TICK_S / 2 or self._is_full():
@@ -110,7 +114,7 @@ class Desk:
             tally.count(score.error.code if score.error else None, is_late=now > request.deadline_at)
             mailbox = request.mailbox
             assert mailbox is not None, "a request comes with its mailbox"
-            decision = mailbox.deliver(score, now)
+            decision = mailbox.deliver(score, request.elapse(now))
             if decision is not None:
                 self._decide(request, decision)
 
@@ -121,9 +125,9 @@ class Desk:
         mailbox = request.mailbox
         assert mailbox is not None, "a request comes with its mailbox"
         if mailbox.decision is None:
-            decision = mailbox.wake(now)
+            decision = mailbox.wake(request.elapse(now, request.wake_due_s))
             if decision is None:
-                request.wake = self._room.clock.wake_at(mailbox.next_wake, partial(self.wake, request))
+                self._plan_wake(request, mailbox.next_wake)
                 return
             self._decide(request, decision)
         if not request.answer.done():
@@ -131,6 +135,10 @@ class Desk:
                 request.wake = self._room.clock.wake_at(request.deadline_at, partial(self.wake, request))
             else:
                 self._refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
+
+    def _plan_wake(self, request: Request, due_s: float) -> None:
+        request.wake_due_s = due_s
+        request.wake = self._room.clock.wake_at(request.accepted_at + due_s, partial(self.wake, request))
 
     def _is_full(self) -> bool:
         return (
@@ -199,15 +207,15 @@ class Desk:
             request.reply = reply_to(request, mailbox, decision)
         except RendezvousError as error:
             request.reply = error
-        took_s = decision.decided_at - request.accepted_at
-        share = took_s / (request.deadline_at - request.accepted_at)
+        took_s = decision.decided_at
+        share = took_s / mailbox.deadline
         self.tally.decide(decision.rule, decision.models[0] if decision.models else "", took_s, share)
         parcel = request.parcel
         if parcel is None:
             return  # decided before it was sealed (its deadline was very short): it ends unkept
         parcel.undecided -= 1
         if not parcel.undecided:
-            self._pacer.settle(decision.decided_at - parcel.sealed_at)
+            self._pacer.settle(request.accepted_at + took_s - parcel.sealed_at)
         if parcel.is_kept:
             self._settle(request, request.reply)
 
@@ -230,7 +238,13 @@ class Desk:
         mailbox = request.mailbox
         if mailbox is not None and mailbox.decision is not None and request.parcel is not None:
             make_record: Callable[[], object] = partial(
-                record_of, request, mailbox, mailbox.decision, reply, self._room.postbox.router
+                record_of,
+                request,
+                mailbox,
+                mailbox.decision,
+                reply,
+                self._room.postbox.router,
+                with_spec=self._tells_spec(request),
             )
             self._room.ledger.enter(request.endpoint.name, make_record)  # type: ignore[arg-type] # partial of record_of
         request.outcome, request.ended_at = reply, monotonic()
@@ -245,6 +259,14 @@ class Desk:
             request.answer.set_result(reply)
         if request.trace is not None and request.parcel is None and self._room.spans is not None:
             self._room.spans.draw_unsealed(request)
+
+    def _tells_spec(self, request: Request) -> bool:
+        """Returns whether the record of *request* is to hold its specification: see `DecisionRecord.spec`."""
+        revision, now = request.endpoint.revision, monotonic()
+        is_known = revision == self._told_revision and now < self._told_at + TELL_SPEC_S
+        if not is_known:
+            self._told_revision, self._told_at = revision, now
+        return not is_known
 
     def _log_unanswered(self, request: Request, error: RendezvousError) -> None:
         held = self._complaints.admit(request.ended_at)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import msgspec
 from rendezvous.policy import Policy, compile_policy
 from rendezvous.spec import ColumnSpec as ColumnSpecText
-from rendezvous.spec import EndpointSpec
+from rendezvous.spec import EndpointSpec, spec_to_dict
 from rendezvous_proto.v1 import ColumnSpec, DataType, ModelInfo, Role, Signature
 
 from rendezvous_router.checker import FrameChecker
@@ -37,6 +38,10 @@ class Endpoint:
     """What Describe answers."""
     roles: dict[str, Role]
     """Role of each model that scores."""
+
+    def document(self) -> str:
+        """Returns the specification as JSON."""
+        return msgspec.json.encode(spec_to_dict(self.spec)).decode()
 
 
 def compile_endpoint(spec: EndpointSpec, revision: int) -> Endpoint:

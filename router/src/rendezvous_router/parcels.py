@@ -3,6 +3,7 @@
 import time
 from asyncio import Future
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from rendezvous.mailbox import Mailbox
@@ -66,10 +67,32 @@ class Request:
     """Its first row in the parcel."""
     wake: Wake | None = None
     """Its next planned wake."""
+    wake_due_s: float = 0.0
+    """What that wake is planned for, seconds from acceptance."""
+    elapsed_ns: int = -1
+    """The last moment that its mailbox saw, nanoseconds from acceptance."""
     outcome: ScoreReply | RendezvousError | None = None
     """What it was answered."""
     ended_at: float = 0.0
     """Moment of that, seconds of the monotonic clock."""
+
+    def elapse(self, now: float, least_s: float = 0.0) -> float:
+        """Returns the moment of an event as the mailbox sees it, seconds from acceptance.
+
+        A whole number of nanoseconds, so that the record can hold it exactly, and later than the event before it,
+        also where the clock woke the mailbox a little early: replayed in this order, events give the same decision.
+
+        Args:
+            now: the event's, seconds of the monotonic clock.
+            least_s: what has been reached all the same: the moment that a wake was planned for.
+        """
+        elapsed_ns = int((now - self.accepted_at) * 1e9)
+        if elapsed_ns <= self.elapsed_ns:
+            elapsed_ns = self.elapsed_ns + 1
+        if elapsed_ns / 1e9 < least_s:
+            elapsed_ns = ceil(least_s * 1e9)
+        self.elapsed_ns = elapsed_ns
+        return elapsed_ns / 1e9
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,7 @@ from rendezvous_proto.v1 import error_pb2 as rendezvous_dot_v1_dot_error__pb2
 from rendezvous_proto.v1 import frame_pb2 as rendezvous_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1crendezvous/v1/decision.proto\x12\rrendezvous.v1\x1a\x19rendezvous/v1/error.proto\x1a\x19rendezvous/v1/frame.proto\"\xb1\x01\n\x07\x41rrival\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.rendezvous.v1.Role\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.rendezvous.v1.ArrivalStatus\x12\x10\n\x08\x61\x66ter_us\x18\x05 \x01(\x03\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.rendezvous.v1.Error\"\xd3\x01\n\x08\x44\x65\x63ision\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06models\x18\x04 \x03(\t\x12\x15\n\rspec_revision\x18\x05 \x01(\x04\x12\x18\n\x10\x64\x65\x63ided_after_us\x18\x06 \x01(\x03\x12\x18\n\x10\x64\x65\x61\x64line_left_us\x18\x07 \x01(\x03\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12(\n\x08\x61rrivals\x18\t \x03(\x0b\x32\x16.rendezvous.v1.Arrival\"\xe4\x01\n\x0e\x44\x65\x63isionRecord\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.rendezvous.v1.Decision\x12\x11\n\tparcel_id\x18\x02 \x01(\t\x12\x11\n\tfirst_row\x18\x03 \x01(\x03\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12%\n\x07outputs\x18\x05 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12\x17\n\x0f\x64\x65\x63ided_unix_us\x18\x07 \x01(\x03\x12\x0e\n\x06router\x18\x08 \x01(\t\"?\n\rDecisionBatch\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.rendezvous.v1.DecisionRecord*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_CHAMPION\x10\x01\x12\x13\n\x0fROLE_CHALLENGER\x10\x02\x12\x0f\n\x0bROLE_CANARY\x10\x03\x12\x0f\n\x0bROLE_SHADOW\x10\x04*\x81\x01\n\rArrivalStatus\x12\x1e\n\x1a\x41RRIVAL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41RRIVAL_STATUS_SCORED\x10\x01\x12\x19\n\x15\x41RRIVAL_STATUS_FAILED\x10\x02\x12\x1a\n\x16\x41RRIVAL_STATUS_PENDING\x10\x03\x42\x14\n\x10io.rendezvous.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1crendezvous/v1/decision.proto\x12\rrendezvous.v1\x1a\x19rendezvous/v1/error.proto\x1a\x19rendezvous/v1/frame.proto\"\xc3\x01\n\x07\x41rrival\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.rendezvous.v1.Role\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.rendezvous.v1.ArrivalStatus\x12\x10\n\x08\x61\x66ter_us\x18\x05 \x01(\x03\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12\x10\n\x08\x61\x66ter_ns\x18\x07 \x01(\x03\"\xd3\x01\n\x08\x44\x65\x63ision\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06models\x18\x04 \x03(\t\x12\x15\n\rspec_revision\x18\x05 \x01(\x04\x12\x18\n\x10\x64\x65\x63ided_after_us\x18\x06 \x01(\x03\x12\x18\n\x10\x64\x65\x61\x64line_left_us\x18\x07 \x01(\x03\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12(\n\x08\x61rrivals\x18\t \x03(\x0b\x32\x16.rendezvous.v1.Arrival\"\xb5\x02\n\x0e\x44\x65\x63isionRecord\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.rendezvous.v1.Decision\x12\x11\n\tparcel_id\x18\x02 \x01(\t\x12\x11\n\tfirst_row\x18\x03 \x01(\x03\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12%\n\x07outputs\x18\x05 \x01(\x0b\x32\x14.rendezvous.v1.Frame\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.rendezvous.v1.Error\x12\x17\n\x0f\x64\x65\x63ided_unix_us\x18\x07 \x01(\x03\x12\x0e\n\x06router\x18\x08 \x01(\t\x12\x11\n\tbudget_ns\x18\t \x01(\x03\x12\x18\n\x10\x64\x65\x63ided_after_ns\x18\n \x01(\x03\x12\x14\n\x0c\x64ue_after_ns\x18\x0b \x01(\x03\x12\x0c\n\x04spec\x18\x0c \x01(\t\"?\n\rDecisionBatch\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.rendezvous.v1.DecisionRecord*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_CHAMPION\x10\x01\x12\x13\n\x0fROLE_CHALLENGER\x10\x02\x12\x0f\n\x0bROLE_CANARY\x10\x03\x12\x0f\n\x0bROLE_SHADOW\x10\x04*\x81\x01\n\rArrivalStatus\x12\x1e\n\x1a\x41RRIVAL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41RRIVAL_STATUS_SCORED\x10\x01\x12\x19\n\x15\x41RRIVAL_STATUS_FAILED\x10\x02\x12\x1a\n\x16\x41RRIVAL_STATUS_PENDING\x10\x03\x42\x14\n\x10io.rendezvous.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,16 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rendezvous.v1.decision_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020io.rendezvous.v1P\001'
-  _globals['_ROLE']._serialized_start=791
-  _globals['_ROLE']._serialized_end=893
-  _globals['_ARRIVALSTATUS']._serialized_start=896
-  _globals['_ARRIVALSTATUS']._serialized_end=1025
+  _globals['_ROLE']._serialized_start=890
+  _globals['_ROLE']._serialized_end=992
+  _globals['_ARRIVALSTATUS']._serialized_start=995
+  _globals['_ARRIVALSTATUS']._serialized_end=1124
   _globals['_ARRIVAL']._serialized_start=102
-  _globals['_ARRIVAL']._serialized_end=279
-  _globals['_DECISION']._serialized_start=282
-  _globals['_DECISION']._serialized_end=493
-  _globals['_DECISIONRECORD']._serialized_start=496
-  _globals['_DECISIONRECORD']._serialized_end=724
-  _globals['_DECISIONBATCH']._serialized_start=726
-  _globals['_DECISIONBATCH']._serialized_end=789
+  _globals['_ARRIVAL']._serialized_end=297
+  _globals['_DECISION']._serialized_start=300
+  _globals['_DECISION']._serialized_end=511
+  _globals['_DECISIONRECORD']._serialized_start=514
+  _globals['_DECISIONRECORD']._serialized_end=823
+  _globals['_DECISIONBATCH']._serialized_start=825
+  _globals['_DECISIONBATCH']._serialized_end=888
 # @@protoc_insertion_point(module_scope)

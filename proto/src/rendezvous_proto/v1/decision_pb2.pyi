@@ -34,20 +34,22 @@ ARRIVAL_STATUS_FAILED: ArrivalStatus
 ARRIVAL_STATUS_PENDING: ArrivalStatus
 
 class Arrival(_message.Message):
-    __slots__ = ("model", "version", "role", "status", "after_us", "error")
+    __slots__ = ("model", "version", "role", "status", "after_us", "error", "after_ns")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     AFTER_US_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    AFTER_NS_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     role: Role
     status: ArrivalStatus
     after_us: int
     error: _error_pb2.Error
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., status: _Optional[_Union[ArrivalStatus, str]] = ..., after_us: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
+    after_ns: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., status: _Optional[_Union[ArrivalStatus, str]] = ..., after_us: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., after_ns: _Optional[int] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("request_id", "endpoint", "rule", "models", "spec_revision", "decided_after_us", "deadline_left_us", "reason", "arrivals")
@@ -72,7 +74,7 @@ class Decision(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., rule: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., spec_revision: _Optional[int] = ..., decided_after_us: _Optional[int] = ..., deadline_left_us: _Optional[int] = ..., reason: _Optional[str] = ..., arrivals: _Optional[_Iterable[_Union[Arrival, _Mapping]]] = ...) -> None: ...
 
 class DecisionRecord(_message.Message):
-    __slots__ = ("decision", "parcel_id", "first_row", "rows", "outputs", "error", "decided_unix_us", "router")
+    __slots__ = ("decision", "parcel_id", "first_row", "rows", "outputs", "error", "decided_unix_us", "router", "budget_ns", "decided_after_ns", "due_after_ns", "spec")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     PARCEL_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,10 @@ class DecisionRecord(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     DECIDED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     ROUTER_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_AFTER_NS_FIELD_NUMBER: _ClassVar[int]
+    DUE_AFTER_NS_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
     decision: Decision
     parcel_id: str
     first_row: int
@@ -89,7 +95,11 @@ class DecisionRecord(_message.Message):
     error: _error_pb2.Error
     decided_unix_us: int
     router: str
-    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ..., parcel_id: _Optional[str] = ..., first_row: _Optional[int] = ..., rows: _Optional[int] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., decided_unix_us: _Optional[int] = ..., router: _Optional[str] = ...) -> None: ...
+    budget_ns: int
+    decided_after_ns: int
+    due_after_ns: int
+    spec: str
+    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ..., parcel_id: _Optional[str] = ..., first_row: _Optional[int] = ..., rows: _Optional[int] = ..., outputs: _Optional[_Union[_frame_pb2.Frame, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., decided_unix_us: _Optional[int] = ..., router: _Optional[str] = ..., budget_ns: _Optional[int] = ..., decided_after_ns: _Optional[int] = ..., due_after_ns: _Optional[int] = ..., spec: _Optional[str] = ...) -> None: ...
 
 class DecisionBatch(_message.Message):
     __slots__ = ("records",)

@@ -150,16 +150,17 @@ class SpanBook:
         events = []
         decision = request.mailbox.decision if request.mailbox is not None else None
         if decision is not None:
+            decided_at = request.accepted_at + decision.decided_at
             decided: Attributes = {
                 "rendezvous.decision.rule": decision.rule,
                 "rendezvous.decision.model": decision.models[0] if decision.models else "",
                 "rendezvous.decision.models": decision.models,
-                "rendezvous.deadline.left_ms": round((request.deadline_at - decision.decided_at) * 1e3, 3),
+                "rendezvous.deadline.left_ms": round((request.deadline_at - decided_at) * 1e3, 3),
                 "rendezvous.spec.revision": request.endpoint.revision,
             }
             attributes |= decided
             decided["rendezvous.decision.reason"] = decision.reason
-            events = [Event("rendezvous.decision", decided, timestamp=_wall_ns(request, decision.decided_at))]
+            events = [Event("rendezvous.decision", decided, timestamp=_wall_ns(request, decided_at))]
         ended_ns = _wall_ns(request, request.ended_at)
         self._end_server(trace, request.method, attributes, request.accepted_unix_us * 1000, ended_ns, events, error)
 

@@ -64,6 +64,7 @@ _ARRIVALS = pa.list_(
             ("after_us", pa.int64()),
             ("error_code", pa.string()),
             ("error_message", pa.string()),
+            ("after_ns", pa.int64()),
         ]
     )
 )
@@ -120,6 +121,10 @@ _DECISIONS = pa.schema(
         ("spec_revision", pa.int64()),
         ("decided_after_us", pa.int64()),
         ("deadline_left_us", pa.int64()),
+        ("budget_ns", pa.int64()),
+        ("decided_after_ns", pa.int64()),
+        ("due_after_ns", pa.int64()),
+        ("spec", pa.string()),
         ("reason", pa.string()),
         ("arrivals", _ARRIVALS),
         ("rows", pa.int32()),
