@@ -120,6 +120,10 @@ class ArchiveStore:
         """The last of them; None: nothing is archived."""
         return self._ranges[-1] if self._ranges else None
 
+    def last_of(self, generation: str) -> EntryRange | None:
+        """Returns the last range of a generation; None: nothing of it is archived."""
+        return max((each for each in self._ranges if each.generation == generation), key=_last, default=None)
+
     def read(self, archived: EntryRange) -> Entry:
         """Returns the entry of a range; where it was superseded meanwhile, the one that covers its end.
 
@@ -170,13 +174,9 @@ class ArchiveStore:
         return entry
 
     def _check_follows(self, batch: Batch) -> None:
-        last = self.last_range
-        if last is None or Generation.parse(last.generation) < batch.generation:
-            expected = batch.generation.begin
-        else:
-            expected = last.last + 1
-        is_later = last is None or Generation.parse(last.generation) <= batch.generation
-        if not is_later or batch.first != expected or batch.last < batch.first:
+        last = self.last_of(str(batch.generation))
+        expected = batch.generation.begin if last is None else last.last + 1
+        if batch.first != expected or batch.last < batch.first:
             raise ArchiveError(
                 f"{self.source} of {endpoint_folder(self.tenant, self.endpoint)}: sequences {batch.first} to "
                 f"{batch.last} of generation {batch.generation} do not follow: {expected} is next"
@@ -200,8 +200,7 @@ class ArchiveStore:
 
     def _remove_leftovers(self) -> None:
         """Removes files of this source that lie after its last entry: a crash left them before their entry."""
-        last = self.last_range
-        after = (Generation.parse(last.generation), last.last) if last is not None else None
+        reached = {each.generation: each.last for each in sorted(self._ranges, key=_last)}
         selector = pafs.FileSelector(
             self.root.at(endpoint_folder(self.tenant, self.endpoint)), recursive=True, allow_not_found=True
         )
@@ -212,7 +211,7 @@ class ArchiveStore:
             parsed = parse_file_name(name)
             if parsed is None or parsed[0] != self.source:
                 continue
-            if after is None or (Generation.parse(parsed[1]), parsed[2]) > after:
+            if parsed[2] > reached.get(parsed[1], 0):
                 self.root.filesystem.delete_file(each.path)
 
 
@@ -258,6 +257,10 @@ def take_lock(root: ArchiveRoot, relative: str) -> IO[str] | None:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def _last(archived: EntryRange) -> int:
+    return archived.last
 
 
 def _stored_us(table: pa.Table) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

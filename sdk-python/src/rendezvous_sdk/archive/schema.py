@@ -159,11 +159,13 @@ _FEEDBACK = pa.schema(
         ("payload", pa.binary()),
     ]
 )
+_STAGE = pa.field("stage", pa.int32())
+"""Stage of enrichment, from 1, of a raw parcel and of an enricher's answer."""
 FIXED: dict[str, pa.Schema] = {
     "inputs": _INPUTS,
-    "raw": _INPUTS,
+    "raw": _INPUTS.append(_STAGE),
     "scores": _SCORES,
-    "enrichments": _SCORES,
+    "enrichments": _SCORES.append(_STAGE),
     "decisions": _DECISIONS,
     "feedback": _FEEDBACK,
 }
@@ -247,11 +249,16 @@ def signature_of(schema: pa.Schema) -> dict[str, SignatureColumn]:
 
 def schema_id(schema: pa.Schema) -> str:
     """Returns a short text that is equal for equal schemas (names, types, order, originals): 16 hexadecimal digits."""
-    told = [
-        [each.name, str(each.type), *((each.metadata or {}).get(key, b"").decode() for key in (_NAME, _TYPE, _SHAPE))]
-        for each in schema
-    ]
+    told = []
+    for each in schema:
+        originals = [(each.metadata or {}).get(key, b"").decode() for key in (_NAME, _TYPE, _SHAPE)]
+        told.append([each.name, _plain(each.type), *originals])
     return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def _plain(kind: pa.DataType) -> str:
+    """Returns a type as text; elements of lists have another name once they were read from a file."""
+    return str(kind).replace("<element: ", "<item: ")
 
 
 def _original(field: pa.Field) -> SignatureColumn:
