@@ -69,6 +69,15 @@ async def ask(stack: Stack, times: int) -> None:
             await client.score(TABLE, timeout=3)
 
 
+async def report(stack: Stack) -> None:
+    """Records an outcome, and has one refused."""
+    async with grpc.aio.insecure_channel(stack.address) as channel:
+        truth = v1.Outcome(request_id="r", kind=v1.OutcomeKind.OUTCOME_KIND_TRUTH, number=1.0)
+        await v1.FeedbackStub(channel).Record(v1.RecordRequest(outcomes=[truth, truth]))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await v1.FeedbackStub(channel).Record(v1.RecordRequest())
+
+
 async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> None:
     """Requests, decisions, scores, late and failed ones, times, replicas and lags are on the page as they were."""
     await stack.apply(SPEC)
@@ -78,6 +87,7 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
     stack.start_model("tests.support.models:raising", name="second")
     stack.start_model("tests.support.models:slow", name="third")
     await ask(stack, 5)
+    await report(stack)
     async with grpc.aio.insecure_channel(stack.address) as channel:
         with pytest.raises(grpc.aio.AioRpcError):
             await v1.ScoreStub(channel).Score(v1.ScoreRequest(endpoint="elsewhere"))
@@ -97,6 +107,8 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
         key("rendezvous_requests_total", "sum", "answered", ""): 5,
         key("rendezvous_requests_total", "", "refused", "UNKNOWN_ENDPOINT"): 1,
         key("rendezvous_decisions_total", "sum", "steps[0].best", "first"): 5,
+        key("rendezvous_feedback_total", "sum", "truth"): 2,
+        key("rendezvous_feedback_refused_total", "sum", "INVALID_REQUEST"): 1,
         key("rendezvous_scores_total", "sum", "first", ""): 5,
         key("rendezvous_scores_total", "sum", "second", "MODEL_FAILED"): 5,
         key("rendezvous_model_time_seconds_count", "sum", "third"): 5,
@@ -124,6 +136,7 @@ async def test_every_metric_of_the_table_is_on_the_page_and_no_other(stack: Stac
     stack.start_decoy(tmp_path / "archive")
     stack.start_model("tests.support.models:first")
     await ask(stack, 1)
+    await report(stack)
 
     def found() -> set[str]:
         families = text_string_to_metric_families(fetch(stack.page, "/metrics")[1])

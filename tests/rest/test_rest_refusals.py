@@ -139,7 +139,6 @@ REQUESTS: list[tuple[str, str, str, dict[str, str], int, str, str]] = [
     ("unknown endpoint described", "GET", "/v1/endpoints/sun", {}, 404, "UNKNOWN_ENDPOINT", "'sum'"),
     ("other method", "GET", SUM, {}, 405, "INVALID_REQUEST", "POST"),
     ("other method at a list", "DELETE", "/v1/endpoints", {}, 405, "INVALID_REQUEST", "GET"),
-    ("feedback", "POST", "/v1/feedback", {}, 501, "UNIMPLEMENTED", "not take feedback yet"),
     ("unknown model", "POST", SUM + "?model=pluss", {}, 404, "UNKNOWN_MODEL", "'plus'"),
     ("unknown parameter", "POST", SUM + "?expain=true", {}, 400, "INVALID_REQUEST", "did you mean 'explain'?"),
     ("parameter twice", "POST", SUM + "?model=plus&model=plus", {}, 400, "INVALID_REQUEST", "twice"),

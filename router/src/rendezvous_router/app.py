@@ -23,6 +23,7 @@ from rendezvous_router.calls import CallBook
 from rendezvous_router.clock import Clock
 from rendezvous_router.desk import Desk, DeskRoom
 from rendezvous_router.endpoint import Endpoint, compile_endpoint
+from rendezvous_router.feedback.recorder import Recorder
 from rendezvous_router.journal import Journal
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.left_decisions import write_left
@@ -66,6 +67,7 @@ class Router:
         self.grpc_address = ""
         self.rest_address = ""
         self.fleet = FleetWatch(postbox.client)
+        self.recorder = Recorder(self)
         self._loop = asyncio.get_running_loop()
         self._spans = SpanBook(tracing, self.gate.tenant) if tracing is not None else None
         self._calls = CallBook(tracing, self._spans)
@@ -142,7 +144,7 @@ class Router:
         """Refuses new requests, answers the accepted ones, writes the decisions, and disconnects."""
         self.is_draining = True
         give_up = time.monotonic() + self.options.drain_s
-        while self.in_flight and time.monotonic() < give_up:  # noqa: ASYNC110 # as said below
+        while (self.in_flight or self.recorder.in_flight) and time.monotonic() < give_up:  # noqa: ASYNC110 # as said below
             # Answers end in callbacks that know nothing of draining, and each ends by its deadline.
             await asyncio.sleep(0.005)
         await self._watch.stop()
@@ -158,7 +160,7 @@ class Router:
         Raises:
             UnknownEndpointError: there is none of that name, or several and no name.
         """
-        return self._desk(name).endpoint.info
+        return self.find_desk(name).endpoint.info
 
     def submit(
         self,
@@ -192,8 +194,8 @@ class Router:
         call = self._calls.begin(message, traceparent, tracestate, method)
         desk: Desk | None = None
         try:
-            desk = self._desk(message.endpoint)
-            self._check_admission()
+            desk = self.find_desk(message.endpoint)
+            self.check_admission()
             check_size(message, desk.endpoint.spec, size_bytes)
             known = self._find_repeat(message, desk.endpoint, size_bytes, now)
             if known is not None:
@@ -291,13 +293,23 @@ class Router:
         self.gate.take(endpoint, 0, size_bytes, now)
         return self._repeats.find(endpoint.name, message.request_id, content_of(message), now)
 
-    def _check_admission(self) -> None:
+    def check_admission(self) -> None:
+        """Checks that something can be taken now.
+
+        Raises:
+            UnavailableError: the router is shutting down, or not connected to nats-server.
+        """
         if self.is_draining:
             raise UnavailableError("this router is shutting down: retry, another one will answer")
         if not self.postbox.is_connected:
             raise UnavailableError("the postbox (nats-server) cannot be reached: retry with the same request id")
 
-    def _desk(self, name: str) -> Desk:
+    def find_desk(self, name: str) -> Desk:
+        """Returns the desk of endpoint *name*; empty: the only one there is.
+
+        Raises:
+            UnknownEndpointError, InvalidRequestError: there is none of that name, or several and no name.
+        """
         desk = self.desks.get(name)
         if desk is not None:
             return desk

@@ -1,4 +1,6 @@
-"""The gRPC front door: `rendezvous.v1.Score`, Open Inference, health, reflection. Thin: it moves bytes and maps errors.
+"""The gRPC front door: `Score` and `Feedback` of `rendezvous.v1`, Open Inference, health, reflection.
+
+Thin: it moves bytes and maps errors.
 
 Requests are parsed here rather than by grpc, so that bytes which are no `ScoreRequest` get a clear answer, too.
 """
@@ -19,6 +21,8 @@ from rendezvous_proto.v1 import ScoreReply
 from rendezvous_sdk.requests import parse_describe_request, parse_score_request, request_id_of
 
 from rendezvous_router.app import METHOD
+from rendezvous_router.feedback.service import SERVICE as FEEDBACK_SERVICE
+from rendezvous_router.feedback.service import FeedbackService
 from rendezvous_router.oip.service import SERVICE as INFERENCE
 from rendezvous_router.oip.service import InferenceService
 from rendezvous_router.options import RouterOptions
@@ -28,7 +32,7 @@ from rendezvous_router.tls import ServerTls
 
 SERVICE = "rendezvous.v1.Score"
 """Full name of the service."""
-SERVICES = (SERVICE, INFERENCE)
+SERVICES = (SERVICE, FEEDBACK_SERVICE, INFERENCE)
 """What is served for requests."""
 STREAM_METHOD = "rendezvous.v1.Score/ScoreStream"
 """Its method for many requests."""
@@ -78,7 +82,10 @@ class Door:
                 ("grpc.keepalive_permit_without_calls", 1),
             ]
         )
-        server.add_generic_rpc_handlers((self._handler(), InferenceService(self._reception).handler()))
+        reception = self._reception
+        server.add_generic_rpc_handlers(
+            (self._handler(), FeedbackService(reception).handler(), InferenceService(reception).handler())
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         address = f"{options.host}:{options.grpc_port}"

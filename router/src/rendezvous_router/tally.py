@@ -1,6 +1,6 @@
 """What happened at each endpoint and what each model did, as this router saw it: numbers for status and metrics."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import quantiles
@@ -118,6 +118,10 @@ class EndpointTally:
     """Rows of a parcel."""
     parcel_bytes: Histogram = field(default_factory=lambda: Histogram(BYTES))
     """Size of a parcel."""
+    feedback: Counter[str] = field(default_factory=Counter)
+    """Outcomes that were kept, by kind."""
+    feedback_refused: Counter[str] = field(default_factory=Counter)
+    """Calls of feedback that were refused, by name of the error code."""
     models: dict[str, ModelTally] = field(default_factory=dict)
     """By model."""
 

@@ -17,6 +17,7 @@ from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import Reception
 from rendezvous_router.rest.bodies import ClientGoneError
 from rendezvous_router.rest.describing import describing_routes, page_routes
+from rendezvous_router.rest.feedback import feedback_routes
 from rendezvous_router.rest.problems import HttpFaultError, problem_response
 from rendezvous_router.rest.score import ScoreRoute
 
@@ -41,6 +42,7 @@ class RestApp:
     def __init__(self, reception: Reception, options: RouterOptions, page: Sequence[Route]) -> None:
         routes = [
             Route("/v1/endpoints/{endpoint}/score", ScoreRoute(reception, options), methods=["POST"]),
+            *feedback_routes(reception, options),
             *oip_routes(reception, options),
             *describing_routes(reception),
             *page_routes(reception, page),

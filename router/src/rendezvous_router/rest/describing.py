@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 from rendezvous_proto import v1
-from rendezvous_proto.errors import InvalidRequestError, UnauthenticatedError, UnimplementedError
+from rendezvous_proto.errors import InvalidRequestError, UnauthenticatedError
 from rendezvous_proto.frames import type_name
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from rendezvous_router.endpoint import Endpoint
-from rendezvous_router.reception import FEEDBACK, SCORE, Reception
+from rendezvous_router.reception import SCORE, Reception
 from rendezvous_router.rest.media import JSON
 from rendezvous_router.rest.openapi import openapi_of
 from rendezvous_router.rest.problems import HttpFaultError
@@ -88,14 +88,9 @@ def describing_routes(reception: Reception) -> list[Route]:
             endpoints = []  # so that the page can be opened and ask for a key
         return _json(openapi_of(endpoints))
 
-    async def feedback(request: Request) -> Response:
-        reception.admit(request.headers.get("authorization")).demand(FEEDBACK)
-        raise UnimplementedError("this router does not take feedback yet: keep it until it does")
-
     return [
         Route("/v1/endpoints", list_all),
         Route("/v1/endpoints/{endpoint}", describe),
-        Route("/v1/feedback", feedback, methods=["POST"]),
         Route("/openapi.json", openapi),
         Route("/docs", _show_page),
         Route("/docs/{asset}", _show_asset),

@@ -9,6 +9,7 @@ from rendezvous_proto.frames import type_name
 
 from rendezvous_router.endpoint import Endpoint
 from rendezvous_router.rest.columns import NON_FINITE
+from rendezvous_router.rest.feedback_schema import OUTCOME, feedback_operation
 from rendezvous_router.rest.media import ARROW_FILE, ARROW_STREAM, CSV, JSON
 from rendezvous_router.rest.problems import PROBLEM, TYPES, phrase_of
 from rendezvous_router.version import VERSION
@@ -28,17 +29,24 @@ def openapi_of(endpoints: Iterable[Endpoint]) -> Schema:
     """Returns the document for whoever may see *endpoints*."""
     paths: Schema = {
         "/v1/endpoints": {"get": _plain("List the endpoints.", "listEndpoints", _list_schema(), _READ_STATUSES)},
-        "/v1/feedback": {"post": _feedback()},
+        "/v1/feedback": {"post": feedback_operation("", [])},
         "/healthz": {"get": _text("Whether the process is alive.", "healthz", (200,))},
         "/readyz": {"get": _text("Whether requests are taken now.", "readyz", (200, 503))},
     }
-    schemas: Schema = {"Problem": _PROBLEM, "Decision": _DECISION, "Timing": _TIMING, "ModelError": _MODEL_ERROR}
+    schemas: Schema = {
+        "Problem": _PROBLEM,
+        "Decision": _DECISION,
+        "Timing": _TIMING,
+        "ModelError": _MODEL_ERROR,
+        "Outcome": OUTCOME,
+    }
     for endpoint in endpoints:
         name = endpoint.name
         paths[f"/v1/endpoints/{name}"] = {
             "get": _plain(f"What {name} is.", f"describe_{name}", _DESCRIPTION, _READ_STATUSES)
         }
         paths[f"/v1/endpoints/{name}/score"] = {"post": _score(endpoint)}
+        paths[f"/v1/endpoints/{name}/feedback"] = {"post": feedback_operation(name, endpoint.info.signature.outputs)}
         schemas[f"{name}.input"] = _row(endpoint.info.signature.inputs)
         schemas[f"{name}.output"] = _row(endpoint.info.signature.outputs)
         schemas[f"{name}.request"] = _request_schema(endpoint)
@@ -303,14 +311,6 @@ def _text(summary: str, operation: str, statuses: Iterable[int]) -> Schema:
     content = {"text/plain": {"schema": {"type": "string"}}}
     responses: Schema = {str(status): {"description": phrase_of(status), "content": content} for status in statuses}
     return {"operationId": operation, "summary": summary, "security": [], "responses": responses}
-
-
-def _feedback() -> Schema:
-    return {
-        "operationId": "feedback",
-        "summary": "Report outcomes: not offered yet.",
-        "responses": _problems((401, 403, 408, 431, 500, 501)),
-    }
 
 
 def _problems(statuses: Iterable[int]) -> Schema:

@@ -85,6 +85,10 @@ def _put_endpoint(put: Put, name: str, desk: Desk) -> None:
     put("rendezvous.endpoint.revision", desk.endpoint.revision, name)
     for (rule, model), count in tuple(tally.decisions.items()):
         put("rendezvous.decisions", count, name, rule, model)
+    for kind, count in tuple(tally.feedback.items()):
+        put("rendezvous.feedback", count, name, kind)
+    for code, count in tuple(tally.feedback_refused.items()):
+        put("rendezvous.feedback.refused", count, name, code)
     put("rendezvous.decision.time", tally.decision_s, name)
     put("rendezvous.deadline.used_ratio", tally.deadline_used, name)
     put("messaging.client.operation.duration", tally.publish_s, name, "nats", "publish", TEMPLATE)

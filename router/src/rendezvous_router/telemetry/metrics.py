@@ -15,6 +15,7 @@ MODEL = "rendezvous.model"
 VERSION = "rendezvous.version"
 RULE = "rendezvous.rule"
 OUTCOME = "rendezvous.outcome"
+FEEDBACK_KIND = "rendezvous.feedback.kind"
 ERROR = "error.type"
 
 
@@ -157,6 +158,20 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("rendezvous.model.replicas", Kind.GAUGE, "{replica}", _OF_MODEL, "Replicas that say they live."),
     Metric("rendezvous.decoy.lag", Kind.GAUGE, "{parcel}", _OF_ENDPOINT, "Parcels that are not archived yet."),
+    Metric(
+        "rendezvous.feedback",
+        Kind.COUNTER,
+        "{outcome}",
+        (*_OF_ENDPOINT, FEEDBACK_KIND),
+        "Outcomes that were kept, repeats included: `truth`, `reward`, `verdict`.",
+    ),
+    Metric(
+        "rendezvous.feedback.refused",
+        Kind.COUNTER,
+        "{call}",
+        (*_OF_ENDPOINT, ERROR),
+        "Calls of feedback that were refused, by the error code.",
+    ),
     Metric("rendezvous.endpoint.revision", Kind.GAUGE, "", _OF_ENDPOINT, "Revision of the specification in force."),
     Metric("rendezvous.postbox.connected", Kind.GAUGE, "", _OF_TENANT, "1 while it is connected to nats-server."),
     Metric(
