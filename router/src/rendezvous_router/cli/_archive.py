@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from pyarrow import ArrowInvalid
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from rendezvous._durations import parse_duration
+from rendezvous_proto.errors import UnknownEndpointError
+from rendezvous_sdk.archive.layout import DEFAULT_TENANT, ArchiveRoot
+from rendezvous_sdk.archive.manifest import ArchiveError, list_endpoints, list_tenants
 from rich.markup import escape
 
 from rendezvous_router._state import find_state, find_state_folder
@@ -16,9 +17,6 @@ from rendezvous_router.passes import TENANTS_FOLDER
 from rendezvous_router.tenants.register import RegisterFile
 
 DEFAULT_ARCHIVE = "archive"
-DEFAULT_TENANT = "default"
-_TENANT = "tenant="
-_ENDPOINT = "endpoint="
 
 
 def parse_moment(text: str, *, now: dt.datetime | None = None) -> dt.datetime:
@@ -105,11 +103,11 @@ def archive_tenant(option: str | None) -> str:
     return state.tenant if has_tenants else DEFAULT_TENANT
 
 
-def choose_endpoint(root: str, tenant: str, endpoint: str | None) -> str:
+def choose_endpoint(root: str | ArchiveRoot, tenant: str, endpoint: str | None) -> str:
     """Returns the endpoint that is meant: the one named, or the only one that the archive has of the tenant.
 
     Args:
-        root: folder or URL of the archive.
+        root: the archive.
         tenant: name of the tenant.
         endpoint: name that the user gave; None: none.
 
@@ -117,23 +115,27 @@ def choose_endpoint(root: str, tenant: str, endpoint: str | None) -> str:
         A name that the archive has.
 
     Raises:
-        typer.Exit: status 1, after one message: there is no such archive, tenant or endpoint, or there are
-            several and none was named (status 2).
+        InvalidRequestError: the archive's URL is malformed.
+        ArchiveError: there is no such archive or tenant, or it has no endpoint, or it cannot be read.
+        UnknownEndpointError: it has no such endpoint.
+        typer.Exit: status 2, after one message: there are several, and none was named.
     """
-    files, folder = _open_root(root)
-    tenants = _names(files, folder, _TENANT)
+    opened = ArchiveRoot.parse(root)
+    tenants = list_tenants(opened)
     if not tenants:
-        _refuse(f"there is no archive at {root}: give its folder or URL with --archive")
+        raise ArchiveError(f"there is no archive at {opened.text}: give its folder or URL with --archive")
     if tenant not in tenants:
-        _refuse(f"the archive at {root} has nothing of tenant {tenant}, only of {', '.join(tenants)}: see --tenant")
-    endpoints = _names(files, f"{folder}/{_TENANT}{tenant}", _ENDPOINT)
+        raise ArchiveError(
+            f"the archive {opened.text} has nothing of tenant {tenant!r}, only of {', '.join(tenants)}: see --tenant"
+        )
+    endpoints = list_endpoints(opened, tenant)
     if not endpoints:
-        _refuse(f"the archive at {root} has no endpoint of tenant {tenant} yet")
+        raise ArchiveError(f"the archive {opened.text} has no endpoint of tenant {tenant!r} yet")
     if endpoint is None and len(endpoints) > 1:
-        _refuse(f"the archive has several endpoints: name one of {', '.join(endpoints)}", status=2)
+        refuse_usage(f"the archive has several endpoints: name one of {', '.join(endpoints)}")
     chosen = endpoint or endpoints[0]
     if chosen not in endpoints:
-        _refuse(f"the archive at {root} has no endpoint {chosen}, only {', '.join(endpoints)}")
+        raise UnknownEndpointError(f"the archive {opened.text} has no endpoint {chosen!r}, only {', '.join(endpoints)}")
     return chosen
 
 
@@ -144,28 +146,10 @@ def check_span(since: dt.datetime | None, until: dt.datetime | None) -> None:
         typer.Exit: status 2, after one message: it ends before it begins.
     """
     if since is not None and until is not None and since >= until:
-        _refuse(f"--since {since:%Y-%m-%d %H:%M:%S} does not lie before --until {until:%Y-%m-%d %H:%M:%S}", status=2)
+        refuse_usage(f"--since {since:%Y-%m-%d %H:%M:%S} does not lie before --until {until:%Y-%m-%d %H:%M:%S}")
 
 
-def _open_root(root: str) -> tuple[FileSystem, str]:
-    if "://" not in root:
-        return LocalFileSystem(), str(Path(root).absolute())
-    try:
-        files, folder = FileSystem.from_uri(root)
-    except (ArrowInvalid, OSError, NotImplementedError) as error:
-        _refuse(f"the archive's address {root} cannot be used: {error}")
-    return files, folder.rstrip("/")
-
-
-def _names(files: FileSystem, folder: str, prefix: str) -> list[str]:
-    try:
-        found = files.get_file_info(FileSelector(folder, allow_not_found=True))
-    except OSError as error:
-        _refuse(f"the archive at {folder} cannot be read: {error}")
-    folders = (each.base_name for each in found if each.type != FileType.File)
-    return sorted(name.removeprefix(prefix) for name in folders if name.startswith(prefix))
-
-
-def _refuse(message: str, status: int = 1) -> NoReturn:
+def refuse_usage(message: str) -> NoReturn:
+    """Prints an error on standard error and ends with status 2: the command was not used as it can be."""
     error_console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(status)
+    raise typer.Exit(2)
