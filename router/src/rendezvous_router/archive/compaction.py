@@ -10,16 +10,21 @@ a crash leaves either the old or the new, whole. What is no longer needed is lef
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 from rendezvous_sdk.archive.layout import ArchiveRoot, file_name, kind_folder
 from rendezvous_sdk.archive.manifest import ArchivedFile, Entry, Note, put_entry, read_current
 
-from rendezvous_router.archive.rewriting import read_groups, write_groups
+from rendezvous_router.archive.rewriting import filtered, read_groups, write_groups
 from rendezvous_router.archive.sweeping import GRACE_S, Swept, keep_up, sweep
 
 __all__ = ["Compacted", "CompactionOptions", "compact", "compact_step", "plan_merges"]
+
+
+def _do_nothing() -> None:
+    """Lets the work go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,31 +169,63 @@ def _follows(entry: Entry, later: Entry) -> bool:
 
 
 def _merge_once(
-    root: ArchiveRoot, tenant: str, endpoint: str, options: CompactionOptions, *, fully: bool = False
+    root: ArchiveRoot,
+    tenant: str,
+    endpoint: str,
+    options: CompactionOptions,
+    *,
+    fully: bool = False,
+    check: Callable[[], None] = _do_nothing,
 ) -> int:
     groups = plan_merges(read_current(root, tenant, endpoint), options.fan_in, fully=fully)
     for group in groups:
-        put_entry(root, tenant, endpoint, merge_entries(root, tenant, endpoint, group, options.target_bytes))
+        merged = merge_entries(root, tenant, endpoint, group, options.target_bytes, check=check)
+        put_entry(root, tenant, endpoint, merged)
     return len(groups)
 
 
-def compact_step(root: ArchiveRoot, tenant: str, endpoint: str, options: CompactionOptions) -> bool:
+def compact_step(
+    root: ArchiveRoot, tenant: str, endpoint: str, options: CompactionOptions, *, check: Callable[[], None]
+) -> bool:
     """Makes one round of merges, and sweeps; for work in the background.
+
+    Args:
+        root: the archive.
+        tenant: the tenant.
+        endpoint: the endpoint.
+        options: what is merged.
+        check: called before each row group; an error that it raises ends the step, and changes nothing.
 
     Returns:
         Whether there may be more to merge.
 
     Raises:
-        As `compact`.
+        As `compact`, and what *check* raises.
     """
     with keep_up(root, tenant, endpoint):
-        merges = _merge_once(root, tenant, endpoint, options)
+        merges = _merge_once(root, tenant, endpoint, options, check=check)
         sweep(root, tenant, endpoint, grace_s=options.grace_s)
     return bool(merges)
 
 
-def merge_entries(root: ArchiveRoot, tenant: str, endpoint: str, group: Sequence[Entry], target_bytes: int) -> Entry:
+def merge_entries(
+    root: ArchiveRoot,
+    tenant: str,
+    endpoint: str,
+    group: Sequence[Entry],
+    target_bytes: int,
+    *,
+    check: Callable[[], None] = _do_nothing,
+) -> Entry:
     """Writes the joined files of neighbouring entries and returns the entry that supersedes them; it is not put yet.
+
+    Args:
+        root: the archive.
+        tenant: the tenant.
+        endpoint: the endpoint.
+        group: the entries, in order.
+        target_bytes: size from which a file is left alone.
+        check: called before each row group.
 
     Raises:
         ArchiveError: a file is missing or damaged.
@@ -204,7 +241,7 @@ def merge_entries(root: ArchiveRoot, tenant: str, endpoint: str, group: Sequence
         kind = batch[0].kind
         name = file_name(first.source, first.generation, first.first, last.last, f"m{stem}-{place}")
         folder = f"{kind_folder(tenant, endpoint, kind)}/{_day_folder(batch[0])}"
-        written = write_groups(root, f"{folder}/{name}", kind, read_groups(root, batch))
+        written = write_groups(root, f"{folder}/{name}", kind, filtered(read_groups(root, batch), _checked(check)))
         files += [] if written is None else [written]
     return Entry(
         source=first.source,
@@ -236,6 +273,14 @@ def _file_groups(group: Sequence[Entry], target_bytes: int) -> Iterator[list[Arc
             batch.append(file)
             size += file.bytes
         yield batch
+
+
+def _checked(check: Callable[[], None]) -> Callable[[pa.Table], pa.Table]:
+    def pass_on(table: pa.Table) -> pa.Table:
+        check()
+        return table
+
+    return pass_on
 
 
 def _day_folder(file: ArchivedFile) -> str:

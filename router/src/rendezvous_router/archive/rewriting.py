@@ -16,7 +16,7 @@ from rendezvous_sdk.archive.layout import ArchiveRoot
 from rendezvous_sdk.archive.manifest import ArchivedFile, ArchiveError, flush_folder, make_folders
 from rendezvous_sdk.archive.schema import schema_id
 
-__all__ = ["DurableSink", "RowGroups", "read_groups", "write_groups"]
+__all__ = ["DurableSink", "RowGroups", "filtered", "read_groups", "write_groups"]
 
 ROW_GROUP_BYTES = 16 << 20
 """Size in memory from which rows become a row group."""

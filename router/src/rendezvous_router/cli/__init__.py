@@ -4,6 +4,7 @@ import typer
 
 from rendezvous_router.cli import (
     archive,
+    archive_upkeep,
     bridge,
     certs,
     conformance,
@@ -42,6 +43,7 @@ app.command("health")(health.health)
 app.command("certs")(certs.certs)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
+archive_upkeep.add_commands(archive.app)
 app.add_typer(archive.app, name="archive")
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(key.app, name="key")
