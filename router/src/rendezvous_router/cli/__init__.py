@@ -4,6 +4,7 @@ import typer
 
 from rendezvous_router.cli import (
     archive,
+    backtest,
     archive_upkeep,
     bridge,
     certs,
@@ -13,8 +14,10 @@ from rendezvous_router.cli import (
     history,
     key,
     models,
+    replay,
     score,
     specs,
+    sql,
     tenant,
     up,
 )
@@ -40,7 +43,10 @@ app.command("score")(score.score)
 app.command("explain")(explain.explain)
 app.command("models")(models.models)
 app.command("health")(health.health)
+app.command("sql")(sql.sql)
 app.command("certs")(certs.certs)
+app.command("replay")(replay.replay)
+app.command("backtest")(backtest.backtest)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
 archive_upkeep.add_commands(archive.app)
