@@ -36,6 +36,8 @@ _STOP_TIMEOUT_S = 5.0
 
 # Statuses after which the requests that stood are simply over; after others the consumer must be looked at.
 _REQUEST_ENDED = frozenset({"404", "408"})
+_REQUEST_FILLED = ("Batch Completed", "Message Size Exceeds MaxBytes")
+_LEAST_BYTES = 1 << 20
 
 
 class ContinuousPull:
@@ -63,6 +65,7 @@ class ContinuousPull:
         heartbeat_s: float,
         manual_release: bool,
         ensure: Ensure | None,
+        max_bytes: int | None = None,
     ) -> None:
         if credit < 1:
             raise ValueError(f"credit is {credit}; at least 1 message must be allowed")
@@ -76,6 +79,7 @@ class ContinuousPull:
         self._heartbeat_s = heartbeat_s
         self._manual_release = manual_release
         self._ensure = ensure
+        self._max_bytes = max_bytes
         self._loop = asyncio.get_running_loop()
         self._payloads: dict[int, bytes] = {}
         self._subscription: Subscription | None = None
@@ -103,6 +107,7 @@ class ContinuousPull:
         heartbeat_s: float = 1.0,
         manual_release: bool = False,
         ensure: Ensure | None = None,
+        max_bytes: int | None = None,
     ) -> "ContinuousPull":
         """Subscribes and asks for the first messages.
 
@@ -119,6 +124,8 @@ class ContinuousPull:
                 is done.
             ensure: makes the stream's consumer where it is missing; called when it seems to be gone.
                 Errors are logged and it is called again.
+            max_bytes: bytes that may be on their way at one time, each request having its share, and at least 1 MiB;
+                None: `credit` alone counts.
 
         Returns:
             The running pull.
@@ -135,6 +142,7 @@ class ContinuousPull:
             heartbeat_s=heartbeat_s,
             manual_release=manual_release,
             ensure=ensure,
+            max_bytes=max_bytes,
         )
         listeners = getattr(nc, "reconnect_listeners", None)
         if listeners is not None:
@@ -155,6 +163,7 @@ class ContinuousPull:
         if credit < 1:
             raise ValueError(f"credit is {credit}; at least 1 message must be allowed")
         self._credit = credit
+        self._payloads.clear()
 
     @property
     def held(self) -> int:
@@ -238,6 +247,8 @@ class ContinuousPull:
                 "expires": int(expires_s * 1e9),
                 "idle_heartbeat": int(self._heartbeat_s * 1e9),
             }
+            if self._max_bytes is not None:
+                request["max_bytes"] = max(_LEAST_BYTES, self._max_bytes * batch // self._credit)
             self._payloads[key] = json.dumps(request).encode()
         return self._payloads[key]
 
@@ -294,7 +305,7 @@ class ContinuousPull:
         if status == "100":
             self._failures = 0
             return
-        if status in _REQUEST_ENDED or "Batch Completed" in description:
+        if status in _REQUEST_ENDED or description.startswith(_REQUEST_FILLED):
             ended = int(headers.get("Nats-Pending-Messages", self._standing))
             self._standing = max(0, self._standing - ended)
             await self._renew()

@@ -93,7 +93,7 @@ class ArchiveStore:
         self.source = source
         self._lock = take_lock(root, f"{manifest_folder(tenant, endpoint, source)}/.lock")
         try:
-            self._ranges = select_current(list_ranges(root, tenant, endpoint, source))
+            self._last = {each.generation: each for each in sorted(self.ranges, key=lambda each: each.last)}
             self._remove_leftovers()
         except BaseException:
             self.close()
@@ -111,18 +111,23 @@ class ArchiveStore:
             self._lock.close()
 
     @property
-    def ranges(self) -> Sequence[EntryRange]:
-        """What is archived, in order: the current entries as of the opening, and those written since."""
-        return self._ranges
+    def ranges(self) -> list[EntryRange]:
+        """What is archived, in order: the ranges of the current entries, listed anew."""
+        return select_current(list_ranges(self.root, self.tenant, self.endpoint, self.source))
 
     @property
     def last_range(self) -> EntryRange | None:
-        """The last of them; None: nothing is archived."""
-        return self._ranges[-1] if self._ranges else None
+        """Where the newest generation ends; None: nothing is archived."""
+        return max(self._last.values(), key=lambda each: Generation.parse(each.generation), default=None)
+
+    @property
+    def generations(self) -> list[Generation]:
+        """Generations of which something is archived, in order."""
+        return sorted(map(Generation.parse, self._last))
 
     def last_of(self, generation: str) -> EntryRange | None:
         """Returns the last range of a generation; None: nothing of it is archived."""
-        return max((each for each in self._ranges if each.generation == generation), key=_last, default=None)
+        return self._last.get(generation)
 
     def read(self, archived: EntryRange) -> Entry:
         """Returns the entry of a range; where it was superseded meanwhile, the one that covers its end.
@@ -133,7 +138,7 @@ class ArchiveStore:
         try:
             return read_entry(self.root, self.tenant, self.endpoint, self.source, archived.name)
         except FileNotFoundError:
-            for each in select_current(list_ranges(self.root, self.tenant, self.endpoint, self.source)):
+            for each in self.ranges:
                 if each.generation == archived.generation and each.first <= archived.last <= each.last:
                     return read_entry(self.root, self.tenant, self.endpoint, self.source, each.name)
         raise ArchiveError(
@@ -170,7 +175,7 @@ class ArchiveStore:
             files=tuple(files),
         )
         put_entry(self.root, self.tenant, self.endpoint, entry)
-        self._ranges.append(entry.range)
+        self._last[entry.generation] = entry.range
         return entry
 
     def _check_follows(self, batch: Batch) -> None:
@@ -200,7 +205,6 @@ class ArchiveStore:
 
     def _remove_leftovers(self) -> None:
         """Removes files of this source that lie after its last entry: a crash left them before their entry."""
-        reached = {each.generation: each.last for each in sorted(self._ranges, key=_last)}
         selector = pafs.FileSelector(
             self.root.at(endpoint_folder(self.tenant, self.endpoint)), recursive=True, allow_not_found=True
         )
@@ -211,7 +215,8 @@ class ArchiveStore:
             parsed = parse_file_name(name)
             if parsed is None or parsed[0] != self.source:
                 continue
-            if parsed[2] > reached.get(parsed[1], 0):
+            last = self.last_of(parsed[1])
+            if last is None or parsed[2] > last.last:
                 self.root.filesystem.delete_file(each.path)
 
 
@@ -229,7 +234,14 @@ def to_parquet(table: pa.Table) -> pa.Buffer:
     """Returns a table as the bytes of a Parquet file, as this archive writes them."""
     sink = pa.BufferOutputStream()
     texts = [each.name for each in table.schema if pa.types.is_string(each.type)]
-    pq.write_table(table, sink, compression="zstd", compression_level=_LEVEL, use_dictionary=texts or False)
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=texts or False,
+        write_page_checksum=True,
+    )
     return sink.getvalue()
 
 
@@ -257,10 +269,6 @@ def take_lock(root: ArchiveRoot, relative: str) -> IO[str] | None:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
-
-
-def _last(archived: EntryRange) -> int:
-    return archived.last
 
 
 def _stored_us(table: pa.Table) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -1,0 +1,93 @@
+"""The archive as a process: `rendezvous archive`. A connection, the archiving and the health door."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import typer
+from rendezvous_sdk.archive.layout import ArchiveRoot
+from rendezvous_sdk.health_door import HealthDoor
+from rendezvous_sdk.nats_connection import Connection, connect
+from rendezvous_sdk.signals import drain_on_signals
+from rendezvous_sdk.tasks import end_tasks
+
+from rendezvous_router.archive.archiver import Archiver
+from rendezvous_router.archive.reading import FlushLimits
+
+__all__ = ["ArchiveOptions", "run_archive"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveOptions:
+    """How the archive's process runs."""
+
+    nats: str
+    """Address of the nats-server, several separated by commas."""
+    root: ArchiveRoot
+    """The archive; a local folder is made when missing."""
+    tenant: str
+    """Whose archive."""
+    only: tuple[str, ...] = ()
+    """Endpoints to archive; empty: all."""
+    grpc_port: int | None = None
+    """Port of gRPC health, 0 a free one; None: it is not served."""
+    grpc_host: str = "127.0.0.1"
+    """Address to listen on."""
+    limits: FlushLimits | None = None
+    """When files are written; None: the defaults."""
+
+
+async def run_archive(options: ArchiveOptions) -> None:
+    """Archives until SIGTERM or SIGINT; what was read is in the archive then.
+
+    Raises:
+        UnavailableError: the port of gRPC health is taken.
+        InvalidRequestError: a name is not allowed.
+    """
+    stop = asyncio.Event()
+    drain_on_signals(stop)
+    running = _Running(options)
+    serving = asyncio.create_task(running.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if running.archiver is not None:
+        running.archiver.stop()
+        await asyncio.wait((serving,))
+    failure = serving.exception() if serving.done() else None
+    await end_tasks(serving, stopping)
+    await running.close()
+    if failure is not None:
+        raise failure
+
+
+class _Running:
+    def __init__(self, options: ArchiveOptions) -> None:
+        self.archiver: Archiver | None = None
+        self._options = options
+        self._client: Connection | None = None
+        self._door: HealthDoor | None = None
+
+    async def serve(self) -> None:
+        """Archives until it is stopped; waits for NATS as long as it takes."""
+        options = self._options
+        if options.grpc_port is not None:
+            self._door = await HealthDoor.open(options.grpc_host, options.grpc_port, self._is_well)
+        self._client = await connect(options.nats, name="rendezvous-archive")
+        self.archiver = Archiver(
+            self._client, options.root, tenant=options.tenant, only=options.only, limits=options.limits
+        )
+        door = f", grpc {options.grpc_host}:{self._door.port}" if self._door is not None else ""
+        typer.echo(f"ready: archive {options.root.text}, tenant {options.tenant}{door}")
+        await self.archiver.run()
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        if self._door is not None:
+            await self._door.close()
+        if self._client is not None:
+            await self._client.close()
+
+    def _is_well(self) -> bool:
+        return self.archiver is not None and self.archiver.is_well
