@@ -105,6 +105,8 @@ class Verdict(Struct, frozen=True):
     """Whether the answer's values differ, or an error took the place of an answer or the other way round."""
     derived: tuple[str, ...] = ()
     """Models in the answer whose moment of arrival is derived."""
+    outputs: tuple[str, ...] = ()
+    """Names of the output columns."""
 
 
 class Trial:
@@ -161,6 +163,7 @@ class Trial:
                 for arrival in request.arrivals
                 if not arrival.is_exact and arrival.score.model in decision.models
             ),
+            outputs=tuple(self._types),
         )
 
     def _budget_ns(self, request: RecordedRequest) -> int:
