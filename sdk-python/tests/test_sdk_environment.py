@@ -28,6 +28,7 @@ VARIABLES = {
     "RENDEZVOUS_ACK_WAIT": "500ms",
     "RENDEZVOUS_SCORING_LIMIT": "2s",
     "RENDEZVOUS_SINCE": "2026-03-01",
+    "RENDEZVOUS_ENRICHER": "2",
 }
 
 
@@ -42,6 +43,7 @@ def test_every_variable_sets_its_field() -> None:
         "ack_wait_s": 0.5,
         "scoring_limit_s": 2.0,
         "since": dt.datetime(2026, 3, 1, tzinfo=dt.UTC),
+        "enricher": 2,
     }
 
 

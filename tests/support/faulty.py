@@ -1,6 +1,6 @@
 """A model that speaks the postbox's protocol and breaks one of its rules; without the SDK, which would not let it.
 
-`python -m tests.support.faulty NATS ENDPOINT MODEL FAULT`
+`python -m tests.support.faulty NATS ENDPOINT MODEL FAULT [input|raw]`
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import numpy as np
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from rendezvous_proto.postbox import consumer_name, durable_stream, input_subject, score_subject
+from rendezvous_proto.postbox import consumer_name, durable_stream, input_subject, raw_subject, score_subject
 from rendezvous_proto.v1 import Column, DataType, Frame, ItemScore, Parcel, ParcelScore
 from rendezvous_sdk.nats_connection import connect
 from rendezvous_sdk.pull import ContinuousPull
@@ -149,14 +149,16 @@ FAULTS: dict[str, Callable[[Parcel, str], list[bytes]]] = {
 }
 
 
-async def serve(client: Client, endpoint: str, model: str, fault: Callable[[Parcel, str], list[bytes]]) -> None:
-    """Answers every parcel by *fault*."""
+async def serve(
+    client: Client, endpoint: str, model: str, fault: Callable[[Parcel, str], list[bytes]], subject: str
+) -> None:
+    """Answers every parcel on *subject* by *fault*."""
     stream, consumer = durable_stream(endpoint), consumer_name(model, "1")
     config = ConsumerConfig(
         durable_name=consumer,
         ack_policy=AckPolicy.EXPLICIT,
         deliver_policy=DeliverPolicy.NEW,
-        filter_subject=input_subject(endpoint),
+        filter_subject=subject,
     )
     await client.jetstream().add_consumer(stream, config)
 
@@ -171,9 +173,10 @@ async def serve(client: Client, endpoint: str, model: str, fault: Callable[[Parc
     await asyncio.Event().wait()
 
 
-async def main(url: str, endpoint: str, model: str, fault: str) -> None:
+async def main(url: str, endpoint: str, model: str, fault: str, subject: str = "input") -> None:
     """Connects and serves."""
-    await serve(await connect(url, name=f"faulty {model}"), endpoint, model, FAULTS[fault])
+    named = raw_subject(endpoint) if subject == "raw" else input_subject(endpoint)
+    await serve(await connect(url, name=f"faulty {model}"), endpoint, model, FAULTS[fault], named)
 
 
 if __name__ == "__main__":

@@ -116,9 +116,14 @@ class Stack:
         }
         return self._start(name, list(program.command), {**program.env, **told, **(env or {})})
 
-    def start_faulty(self, fault: str, *, name: str = "first", endpoint: str = "sum") -> Process:
-        """Starts a model that misbehaves on the wire (`tests.support.faulty`) and waits until it is ready."""
-        command = python("-m", "tests.support.faulty", self.server.url, endpoint, name, fault)
+    def start_faulty(
+        self, fault: str, *, name: str = "first", endpoint: str = "sum", subject: str = "input"
+    ) -> Process:
+        """Starts a model that misbehaves on the wire (`tests.support.faulty`) and waits until it is ready.
+
+        With *subject* `raw` it is an enricher.
+        """
+        command = python("-m", "tests.support.faulty", self.server.url, endpoint, name, fault, subject)
         return self._start(name, command)
 
     def start_decoy(self, archive: Path) -> Process:

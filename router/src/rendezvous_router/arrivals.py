@@ -56,7 +56,11 @@ class Arrivals:
             self._take_late(desk, message)
             return
         if model not in parcel.endpoint.roles:
-            return  # retired, or not applied yet: it scores along and is kept in the record, and that is no fault
+            # An enricher; or retired, or not applied yet: it scores along and is kept in the record, which is no fault.
+            complaint = desk.enriching.take(message, parcel, now)
+            if complaint:
+                _stray(desk, model, complaint)
+            return
         if parcel.endpoint.name != name or model in parcel.scores:
             taken = parcel.scores.get(model)
             if message.delivery > 1 or (taken is not None and taken.message.delivery > 1):
@@ -131,7 +135,7 @@ def _is_over(parcel: OpenParcel, now: float) -> bool:
 
 
 def _stray(desk: Desk, model: str, what: str) -> None:
-    model = model if model in desk.endpoint.roles else "?"
+    model = model if model in desk.endpoint.roles or model in desk.endpoint.spec.enrichers else "?"
     tally = desk.tally.model(model)
     tally.stray += 1
     if tally.stray & (tally.stray - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood must not flood the log

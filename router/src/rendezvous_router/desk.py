@@ -20,6 +20,7 @@ from rendezvous_proto.v1 import ScoreReply
 from rendezvous_router.answers import record_of, reply_to
 from rendezvous_router.clock import TICK_S, Clock
 from rendezvous_router.endpoint import Endpoint
+from rendezvous_router.enriching import EnrichingDesk, both
 from rendezvous_router.ledger import Ledger
 from rendezvous_router.pacing import NEVER, Pacer, RowCost
 from rendezvous_router.parcels import OpenParcel, Request, seal_parcel
@@ -65,6 +66,7 @@ class Desk:
         self.endpoint = endpoint
         self.tally = EndpointTally()
         self.in_flight = 0
+        self.enriching = EnrichingDesk(self, room)
         self._room = room
         self._pacer = Pacer()
         self._row_cost = RowCost()
@@ -134,7 +136,7 @@ class Desk:
             if now < request.deadline_at:
                 request.wake = self._room.clock.wake_at(request.deadline_at, partial(self.wake, request))
             else:
-                self._refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
+                self.refuse_unkept(request, "JetStream did not acknowledge the request by its deadline")
 
     def _plan_wake(self, request: Request, due_s: float) -> None:
         request.wake_due_s = due_s
@@ -173,26 +175,39 @@ class Desk:
         now = monotonic()
         # Requests of one parcel share one revision: `adopt` seals before it changes the endpoint.
         endpoint = requests[0].endpoint
-        parcel, payload = seal_parcel(endpoint, requests, router=self._room.postbox.router, now=now)
-        parcel.undecided -= sum(
-            request.mailbox is not None and request.mailbox.decision is not None for request in requests
-        )
         self._pacer.seal(now)
-        self.tally.seal(len(requests), parcel.rows, len(payload))
+        if endpoint.enrichment is not None:
+            self.enriching.begin(endpoint, endpoint.enrichment, requests, now)
+            return
+        parcel, payload = seal_parcel(endpoint, requests, router=self._room.postbox.router, now=now)
+        self.open(parcel)
+        self.post(parcel, payload)
+
+    def open(self, parcel: OpenParcel) -> None:
+        """Has the scores of *parcel* brought here from now on."""
+        parcel.undecided -= sum(
+            request.mailbox is not None and request.mailbox.decision is not None for request in parcel.requests
+        )
         self._room.parcels[parcel.parcel_id] = parcel
+
+    def post(self, parcel: OpenParcel, payload: bytes, raw: "asyncio.Future[int] | None" = None) -> None:
+        """Puts *parcel*, serialized, to the models; its requests are kept once it and *raw* are acknowledged."""
+        self.tally.seal(len(parcel.requests), parcel.rows, len(payload))
         acknowledged = self._room.postbox.send(
-            input_subject(endpoint.name),
+            input_subject(parcel.endpoint.name),
             payload,
             parcel.parcel_id,
-            within_s=min(parcel.closes_at - now, duplicate_window_s(endpoint.spec)),
+            within_s=min(parcel.closes_at - parcel.sealed_at, duplicate_window_s(parcel.endpoint.spec)),
         )
+        if raw is not None:
+            acknowledged = both(raw, acknowledged)
         acknowledged.add_done_callback(partial(self._take_ack, parcel))
 
     def _take_ack(self, parcel: OpenParcel, acknowledged: "asyncio.Future[int]") -> None:
         error = acknowledged.exception()
         if error is not None:
             for request in parcel.requests:
-                self._refuse_unkept(request, str(error))
+                self.refuse_unkept(request, str(error))
             return
         parcel.is_kept, parcel.kept_at = True, monotonic()
         self.tally.publish_s.fresh.append(parcel.kept_at - parcel.sealed_at)
@@ -200,11 +215,11 @@ class Desk:
             if request.reply is not None:
                 self._settle(request, request.reply)
 
-    def _decide(self, request: Request, decision: Decision) -> None:
+    def _decide(self, request: Request, decision: Decision, refusal: RendezvousError | None = None) -> None:
         mailbox = request.mailbox
         assert mailbox is not None, "a request comes with its mailbox"
         try:
-            request.reply = reply_to(request, mailbox, decision)
+            request.reply = refusal or reply_to(request, mailbox, decision)
         except RendezvousError as error:
             request.reply = error
         took_s = decision.decided_at
@@ -219,7 +234,21 @@ class Desk:
         if parcel.is_kept:
             self._settle(request, request.reply)
 
-    def _refuse_unkept(self, request: Request, reason: str) -> None:
+    def end_unscored(self, request: Request, rule: str, error: RendezvousError, now: float) -> None:
+        """Decides that *request* is answered *error*, by *rule*, before it was put to the models."""
+        mailbox = request.mailbox
+        assert mailbox is not None, "a request comes with its mailbox"
+        decision = mailbox.close(rule, error.message, request.elapse(now))
+        if decision is not None:
+            self._decide(request, decision, error)
+
+    def settle_reply(self, request: Request) -> None:
+        """Answers *request* what was decided: it is kept."""
+        if request.reply is not None:
+            self._settle(request, request.reply)
+
+    def refuse_unkept(self, request: Request, reason: str) -> None:
+        """Answers *request* UNAVAILABLE, unless it has an answer: JetStream has not kept it, or has not said so."""
         if request.answer.done():
             return
         error = UnavailableError(

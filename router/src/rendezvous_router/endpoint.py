@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import msgspec
 from rendezvous.policy import Policy, compile_policy
-from rendezvous.spec import ColumnSpec as ColumnSpecText
 from rendezvous.spec import EndpointSpec, spec_to_dict
-from rendezvous_proto.v1 import ColumnSpec, DataType, ModelInfo, Role, Signature
+from rendezvous_proto.v1 import ModelInfo, Role, Signature
 
 from rendezvous_router.checker import FrameChecker
+from rendezvous_router.enrichment_plan import EnrichmentPlan, compile_enrichment, make_column
 
 _ROLES = {
     "champion": Role.ROLE_CHAMPION,
@@ -38,6 +38,8 @@ class Endpoint:
     """What Describe answers."""
     roles: dict[str, Role]
     """Role of each model that scores."""
+    enrichment: EnrichmentPlan | None = None
+    """Its enrichers; None: it has none."""
 
     def document(self) -> str:
         """Returns the specification as JSON."""
@@ -46,8 +48,8 @@ class Endpoint:
 
 def compile_endpoint(spec: EndpointSpec, revision: int) -> Endpoint:
     """Returns *spec* ready for work, as *revision*."""
-    inputs = [_column(column) for column in spec.inputs]
-    outputs = [_column(column) for column in spec.outputs]
+    inputs = [make_column(column) for column in spec.inputs]
+    outputs = [make_column(column) for column in spec.outputs]
     info = ModelInfo(
         name=spec.endpoint,
         version=str(revision),
@@ -64,15 +66,5 @@ def compile_endpoint(spec: EndpointSpec, revision: int) -> Endpoint:
         outputs=FrameChecker(outputs, what=f"outputs of endpoint {spec.endpoint}"),
         info=info,
         roles={name: _ROLES[model.role] for name, model in spec.models.items() if model.role in _ROLES},
-    )
-
-
-def _column(column: ColumnSpecText) -> ColumnSpec:
-    return ColumnSpec(
-        name=column.name,
-        type=DataType.Name(DataType.Value(f"DATA_TYPE_{column.type}")),
-        shape=column.shape,
-        allow_missing=column.missing,
-        allow_nan=column.nan,
-        description=column.description,
+        enrichment=compile_enrichment(spec),
     )

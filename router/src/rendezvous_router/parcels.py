@@ -123,10 +123,28 @@ class OpenParcel:
     """Moment of that, seconds of the monotonic clock."""
     scores: dict[str, Any] = field(default_factory=dict)
     """The scores taken, by model (`scores.TakenScore`)."""
+    way: Any = None
+    """Its way through the enrichers (`enriching.Way`); None: the endpoint has none."""
 
     def close(self) -> None:
         """Lets go of the requests: they refer to the parcel, and the cycle would wait for the garbage collector."""
         self.requests = []
+        self.way = None
+
+    def keep_requests(self, requests: list[Request]) -> None:
+        """Goes on with *requests*, some of its own, alone."""
+        self.requests = requests
+        self.request_ids = [request.request_id for request in requests]
+        self.request_rows = [request.rows for request in requests]
+        self.rows = sum(self.request_rows)
+        self.place_rows()
+
+    def place_rows(self) -> None:
+        """Tells the requests their place in it."""
+        row = 0
+        for request in self.requests:
+            request.parcel, request.first_row = self, row
+            row += request.rows
 
 
 def seal_parcel(endpoint: Endpoint, requests: list[Request], *, router: str, now: float) -> tuple[OpenParcel, bytes]:
@@ -135,6 +153,15 @@ def seal_parcel(endpoint: Endpoint, requests: list[Request], *, router: str, now
     Returns:
         The open parcel, and the serialized `Parcel` for the postbox.
     """
+    parcel = open_parcel(endpoint, requests, now=now)
+    sealed_unix_us = time.time_ns() // 1000
+    items = [make_item(request, now, sealed_unix_us) for request in requests]
+    message = make_message(parcel, items, join_rows(requests), router=router, sealed_unix_us=sealed_unix_us)
+    return parcel, message.SerializeToString()
+
+
+def open_parcel(endpoint: Endpoint, requests: list[Request], *, now: float) -> OpenParcel:
+    """Returns a new parcel of *requests*, which are told their place in it."""
     parcel = OpenParcel(
         parcel_id=new_id(),
         endpoint=endpoint,
@@ -146,26 +173,29 @@ def seal_parcel(endpoint: Endpoint, requests: list[Request], *, router: str, now
         closes_at=max(request.deadline_at for request in requests),
         undecided=len(requests),
     )
-    sealed_unix_us = time.time_ns() // 1000
-    row = 0
-    for request in requests:
-        request.parcel, request.first_row = parcel, row
-        row += request.rows
-    message = Parcel(
+    parcel.place_rows()
+    return parcel
+
+
+def make_message(
+    parcel: OpenParcel, items: list[ParcelItem], inputs: Frame, *, router: str, sealed_unix_us: int
+) -> Parcel:
+    """Returns *parcel* as it travels."""
+    return Parcel(
         parcel_id=parcel.parcel_id,
-        endpoint=endpoint.name,
+        endpoint=parcel.endpoint.name,
         router=router,
         sealed_unix_us=sealed_unix_us,
-        spec_revision=endpoint.revision,
-        items=[_item(request, now, sealed_unix_us) for request in requests],
-        inputs=_join(requests),
+        spec_revision=parcel.endpoint.revision,
+        items=items,
+        inputs=inputs,
     )
-    return parcel, message.SerializeToString()
 
 
-def _item(request: Request, now: float, sealed_unix_us: int) -> ParcelItem:
+def make_item(request: Request, now: float, sealed_unix_us: int, due_at: float | None = None) -> ParcelItem:
+    """Returns *request* as it travels; *due_at* is the moment by which scores are wanted, None for its deadline."""
     message = request.message
-    budget_us = max(0, int((request.deadline_at - now) * 1e6))
+    budget_us = max(0, int(((request.deadline_at if due_at is None else due_at) - now) * 1e6))
     item = ParcelItem(
         request_id=request.request_id,
         rows=request.rows,
@@ -184,7 +214,8 @@ def _item(request: Request, now: float, sealed_unix_us: int) -> ParcelItem:
     return item
 
 
-def _join(requests: list[Request]) -> Frame:
+def join_rows(requests: list[Request]) -> Frame:
+    """Returns the rows of *requests* in one frame."""
     if len(requests) == 1:
         return requests[0].inputs.frame
     rows = [request.inputs.row for request in requests if request.inputs.row is not None]

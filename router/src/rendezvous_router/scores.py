@@ -78,20 +78,22 @@ class _DecodedOutputs:
         return values
 
 
-def take_score(message: ParcelScore, parcel: OpenParcel, now: float) -> TakenScore:
-    """Returns *message*, checked and cut.
+def take_score(
+    message: ParcelScore, parcel: OpenParcel, now: float, outputs: FrameChecker | None = None
+) -> TakenScore:
+    """Returns *message*, checked against *outputs* (None: the endpoint's) and cut.
 
     A score that does not fit its parcel or the endpoint's signature becomes a failure of that model for every
     request it concerns; it never raises, because a model must not be able to disturb the others.
     """
     try:
-        scores = _cut_scores(message, parcel)
+        scores = _cut_scores(message, parcel, outputs or parcel.endpoint.outputs)
     except RendezvousError as error:
         scores = _fail_all(message, parcel, error)
     return TakenScore(message=message, scores=scores, arrived_at=now)
 
 
-def _cut_scores(message: ParcelScore, parcel: OpenParcel) -> list[Score]:
+def _cut_scores(message: ParcelScore, parcel: OpenParcel, outputs: FrameChecker) -> list[Score]:
     model, version = message.model, message.version
     items = message.items
     if [item.request_id for item in items] != parcel.request_ids:
@@ -101,8 +103,8 @@ def _cut_scores(message: ParcelScore, parcel: OpenParcel) -> list[Score]:
     frame = message.outputs
     if frame.rows != scored_rows:
         raise InvalidOutputError(f"model {model} answered {frame.rows} rows, expected {scored_rows}")
-    checked = _check_outputs(frame, parcel.endpoint.outputs, model) if scored_rows else frame
-    bad_rows = None if checked is not None else _RowChecks(frame, parcel.endpoint.outputs, model)
+    checked = _check_outputs(frame, outputs, model) if scored_rows else frame
+    bad_rows = None if checked is not None else _RowChecks(frame, outputs, model)
     source = frame if checked is None else checked
     decoded = _DecodedOutputs(source)
     scores, row = [], 0

@@ -38,6 +38,8 @@ class ModelTally:
     """Scores that failed, by error code."""
     stray: int = 0
     """Messages that fitted no parcel: garbage, another request's id, floods."""
+    defaults: dict[str, int] = field(default_factory=dict)
+    """Of an enricher: requests that got defaults instead of its columns, by reason."""
     times_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     """Time from seal to arrival of the latest scores, milliseconds."""
     time_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -52,6 +54,10 @@ class ModelTally:
         else:
             self.errors[error_code] = self.errors.get(error_code, 0) + 1
         self.late += is_late and error_code != ErrorCode.EXPIRED
+
+    def default(self, why: str, requests: int) -> None:
+        """Counts requests that got defaults instead of this enricher's columns: `LATE`, or the name of an error."""
+        self.defaults[why] = self.defaults.get(why, 0) + requests
 
     def time(self, timing: Timing, took_s: float) -> float:
         """Records the score of one parcel.
@@ -89,6 +95,7 @@ class ModelTally:
             "invalid": invalid,
             "expired": expired,
             "stray": self.stray,
+            "defaulted": sum(self.defaults.values()),
             "p50_ms": p50,
             "p99_ms": p99,
         }

@@ -68,6 +68,16 @@ def serve(
             envvar="RENDEZVOUS_SINCE",
         ),
     ] = None,
+    enricher: Annotated[
+        bool, typer.Option(help="It is an enricher: it adds columns to requests before the models see them.")
+    ] = False,
+    stage: Annotated[
+        int | None,
+        typer.Option(
+            help="Its stage, as the endpoint's specification has it; default: 1. Implies --enricher.",
+            envvar="RENDEZVOUS_ENRICHER",
+        ),
+    ] = None,
     credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring.")] = 4,
     outputs: Annotated[str | None, typer.Option(help="Names of the output columns, separated by commas.")] = None,
     postbox: Annotated[bool, typer.Option(help="Read the endpoint's postbox.")] = True,
@@ -99,6 +109,7 @@ def serve(
             ack_wait_s=parse_duration_s(ack_wait),
             scoring_limit_s=parse_duration_s(scoring_limit),
             since=parse_since(since) if since else None,
+            enricher=int(enricher) if stage is None else stage,
             credit=credit,
             postbox=postbox,
             grpc=grpc,

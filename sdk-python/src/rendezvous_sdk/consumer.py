@@ -11,7 +11,7 @@ from nats import errors
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.client import JetStreamContext
-from rendezvous_proto.postbox import MAX_ACK_PENDING, consumer_name, durable_stream, input_subject
+from rendezvous_proto.postbox import MAX_ACK_PENDING, consumer_name, durable_stream
 
 from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import MAX_DELIVER, ServeOptions
@@ -45,12 +45,13 @@ class ModelConsumer:
         self._js = nc.jetstream(timeout=_REQUEST_TIMEOUT_S)
         self._impatient_js = nc.jetstream(timeout=_ENSURE_TIMEOUT_S)
         self._endpoint = options.endpoint
+        self._subject = options.subject
         self._ack_wait_s = options.ack_wait_s
         self._since = options.since
         self._is_beginning_told = options.since is None
 
     async def ensure(self) -> None:
-        """Makes the consumer, or brings its `ack_wait` and `max_deliver` in line; waits half a second for word of it.
+        """Makes the consumer, or brings it in line: what it reads, `ack_wait`, `max_deliver`; waits half a second.
 
         Where the key does not allow that (a router makes the consumers of models that have keys), a missing consumer is
         waited for, and one that is configured otherwise is used as it is, with a warning.
@@ -70,13 +71,15 @@ class ModelConsumer:
             return
         self._tell_where_it_began(info.config)
         if not self._is_as_wanted(info):
-            wanted = replace(info.config, ack_wait=self._ack_wait_s, max_deliver=MAX_DELIVER)
+            wanted = replace(
+                info.config, ack_wait=self._ack_wait_s, max_deliver=MAX_DELIVER, filter_subject=self._subject
+            )
             try:
                 await self._put(wanted)
             except ConsumerDeniedError:
                 self._keep(info.config)
             else:
-                _log.info("consumer %s: ack_wait is now %g s", self.name, self._ack_wait_s)
+                _log.info("consumer %s: reads %s, ack_wait %g s", self.name, self._subject, self._ack_wait_s)
 
     async def _put(self, config: ConsumerConfig) -> None:
         """Makes or changes the consumer.
@@ -97,6 +100,14 @@ class ModelConsumer:
         raise ConsumerDeniedError
 
     def _keep(self, config: ConsumerConfig) -> None:
+        if config.filter_subject != self._subject:
+            _log.warning(
+                "consumer %s reads %s, not %s, and this key may not change it: a router does, once the endpoint is "
+                "applied with this enricher in this stage (or with this model)",
+                self.name,
+                config.filter_subject,
+                self._subject,
+            )
         there = config.ack_wait or 0
         if there != self._ack_wait_s:
             _log.warning(
@@ -163,14 +174,14 @@ class ModelConsumer:
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._ack_wait_s,
             max_deliver=MAX_DELIVER,
-            filter_subject=input_subject(self._endpoint),
+            filter_subject=self._subject,
             max_ack_pending=MAX_ACK_PENDING,
         )
 
     def _is_as_wanted(self, info: ConsumerInfo) -> bool:
         config = info.config
         is_same_wait = abs((config.ack_wait or 0) - self._ack_wait_s) < 1e-6
-        return is_same_wait and config.max_deliver == MAX_DELIVER
+        return is_same_wait and config.max_deliver == MAX_DELIVER and config.filter_subject == self._subject
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, ConsumerDeniedError):

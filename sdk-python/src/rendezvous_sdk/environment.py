@@ -91,4 +91,5 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RENDEZVOUS_ACK_WAIT": ("ack_wait_s", parse_duration_s),
     "RENDEZVOUS_SCORING_LIMIT": ("scoring_limit_s", parse_duration_s),
     "RENDEZVOUS_SINCE": ("since", parse_since),
+    "RENDEZVOUS_ENRICHER": ("enricher", int),
 }

@@ -4,12 +4,13 @@ import datetime as dt
 from dataclasses import dataclass
 
 from rendezvous_proto.errors import InvalidRequestError
-from rendezvous_proto.postbox import DEFAULT_ACK_WAIT_S, check_name, check_version
+from rendezvous_proto.postbox import DEFAULT_ACK_WAIT_S, check_name, check_version, input_subject, raw_subject
 
 from rendezvous_sdk.credentials import Credentials
 
 DEFAULT_NATS = "nats://127.0.0.1:4222"
 MAX_DELIVER = 5
+MAX_STAGES = 9
 DEFAULT_MAX_ROWS = 1_000_000
 _MIN_ACK_WAIT_S = 0.1
 _MAX_ACK_WAIT_S = 3600.0
@@ -61,9 +62,19 @@ class ServeOptions:
     """Moment of the past, with a time zone, from which a version that never read the postbox begins; what was stored
     before this process started is then scored although its deadline has passed. None: it begins now."""
 
+    enricher: int = 0
+    """Stage in which it adds columns to the requests before the models see them, as an enricher of the endpoint: 1
+    (or True), 2, ...; 0: it is a model."""
+
+    @property
+    def subject(self) -> str:
+        """Subject of the parcels that it scores."""
+        return raw_subject(self.endpoint, int(self.enricher)) if self.enricher else input_subject(self.endpoint)
+
     def __post_init__(self) -> None:
         check_name("endpoint", self.endpoint)
         check_name("model", self.name)
+        _check_range("enricher", self.enricher, 0, MAX_STAGES)
         check_version(self.version)
         _check_range("grpc port", self.grpc_port, 0, 65535)
         _check_range("replicas", self.replicas, 1, 256)

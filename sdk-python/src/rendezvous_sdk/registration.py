@@ -55,6 +55,7 @@ class Registration:
             "model": options.name,
             "version": options.version,
             "endpoint": options.endpoint,
+            **({"stage": int(options.enricher)} if options.enricher else {}),
         }
         names = (options.endpoint, options.name, options.version)
         self._model_key = model_key(*names)

@@ -100,6 +100,7 @@ class Replica:
             version=options.version,
             replica=self.name,
             max_rows=options.max_rows,
+            enricher=options.enricher,
             limited=self._thread.limited,
         )
         if options.grpc:

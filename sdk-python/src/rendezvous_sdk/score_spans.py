@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rendezvous_proto import v1
 from rendezvous_proto.errors import ErrorCode, RendezvousError
-from rendezvous_proto.postbox import consumer_name, input_subject
+from rendezvous_proto.postbox import consumer_name, input_subject, raw_subject
 
 from rendezvous_sdk.traces import find_tracer, is_sampled, is_traceparent, parent_context, traceparent_of
 
@@ -29,16 +29,17 @@ class ScoreSpans:
         endpoint: the endpoint.
         name: the model's name.
         version: its version.
+        enricher: stage of the enricher that it is; 0: a model.
     """
 
-    def __init__(self, *, endpoint: str, name: str, version: str) -> None:
+    def __init__(self, *, endpoint: str, name: str, version: str, enricher: int = 0) -> None:
         self._name = f"score {name}"
         self._attributes: dict[str, str | int] = {
             "messaging.system": "nats",
             "messaging.operation.name": "score",
             "messaging.operation.type": "process",
-            "messaging.destination.template": "rv.{endpoint}.input",
-            "messaging.destination.name": input_subject(endpoint),
+            "messaging.destination.template": "rv.{endpoint}.raw" if enricher else "rv.{endpoint}.input",
+            "messaging.destination.name": raw_subject(endpoint, enricher) if enricher else input_subject(endpoint),
             "messaging.consumer.group.name": consumer_name(name, version),
             "rendezvous.endpoint": endpoint,
             "rendezvous.model": name,

@@ -57,6 +57,7 @@ class ParcelScorer:
         replica: this process.
         max_bytes: largest serialized score; a larger one is answered with TOO_LARGE for each request.
         max_rows: most rows of one request or parcel; more are answered with TOO_LARGE.
+        enricher: stage of the enricher that it is; 0: a model.
         clock: microseconds since 1970-01-01 UTC.
         limited: runs the author's code for as long as it may; by default as long as it takes.
     """
@@ -71,6 +72,7 @@ class ParcelScorer:
         replica: str,
         max_bytes: int = 1 << 20,
         max_rows: int = DEFAULT_MAX_ROWS,
+        enricher: int = 0,
         clock: Callable[[], int] = unix_us,
         limited: "Callable[[Callable[[], v1.Frame]], v1.Frame] | None" = None,
     ) -> None:
@@ -83,7 +85,8 @@ class ParcelScorer:
         self.max_bytes = max_bytes
         self.max_rows = max_rows
         self._clock = clock
-        self._spans = ScoreSpans(endpoint=endpoint, name=name, version=version)
+        self._enricher = int(enricher)
+        self._spans = ScoreSpans(endpoint=endpoint, name=name, version=version, enricher=self._enricher)
 
     def score_parcels(self, deliveries: Sequence[Delivery]) -> list[v1.ParcelScore]:
         """Scores several parcels, as one table where their columns are the same.
@@ -259,6 +262,7 @@ class ParcelScorer:
             ),
             parcel_sequence=delivery.sequence,
             delivery=delivery.number,
+            stage=self._enricher,
         )
         work.fill(score)
         for index, item in enumerate(work.items):

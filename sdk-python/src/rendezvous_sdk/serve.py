@@ -64,8 +64,8 @@ def serve(
         outputs: names, or names with types, of the output columns, where the model does not declare them.
         takes: shape of the input, before what the model declares.
         options: further fields of `ServeOptions`; from the environment `grpc_host` (`RENDEZVOUS_GRPC_HOST`),
-            `ack_wait_s` (`RENDEZVOUS_ACK_WAIT`), `scoring_limit_s` (`RENDEZVOUS_SCORING_LIMIT`) and `since`
-            (`RENDEZVOUS_SINCE`).
+            `ack_wait_s` (`RENDEZVOUS_ACK_WAIT`), `scoring_limit_s` (`RENDEZVOUS_SCORING_LIMIT`), `since`
+            (`RENDEZVOUS_SINCE`) and `enricher` (`RENDEZVOUS_ENRICHER`).
 
     Raises:
         InvalidRequestError: no endpoint, a malformed name, variable or option, or something that is no model; a

@@ -63,7 +63,7 @@ def _put_router(points: dict[Metric, list[Point]], tenant: str, router: Observed
     _put_ended(put, "", router.nowhere)
     for name, desk in tuple(router.desks.items()):
         _put_endpoint(put, name, desk)
-        for model in dict.fromkeys((*desk.endpoint.roles, *desk.tally.models)):
+        for model in dict.fromkeys((*desk.endpoint.roles, *desk.endpoint.spec.enrichers, *desk.tally.models)):
             _put_model(put, name, model, desk.tally.models.get(model) or ModelTally())
     _put_fleet(put, router, router.fleet.state)
 
@@ -101,6 +101,8 @@ def _put_model(put: Put, endpoint: str, model: str, tally: ModelTally) -> None:
     put("rendezvous.scores", tally.scored, endpoint, model, "")
     for code, count in tuple(tally.errors.items()):
         put("rendezvous.scores", count, endpoint, model, error_name(code))
+    for why, count in tuple(tally.defaults.items()):
+        put("rendezvous.enrichment.defaults", count, endpoint, model, why)
     put("rendezvous.scores.late", tally.late, endpoint, model)
     put("rendezvous.scores.lost", tally.lost, endpoint, model)
     put("rendezvous.scores.stray", tally.stray, endpoint, model)
@@ -110,7 +112,7 @@ def _put_model(put: Put, endpoint: str, model: str, tally: ModelTally) -> None:
 
 def _put_fleet(put: Put, router: Observed, fleet: FleetState) -> None:
     for name, desk in tuple(router.desks.items()):
-        for model in desk.endpoint.roles:
+        for model in (*desk.endpoint.roles, *desk.endpoint.spec.enrichers):
             put("rendezvous.model.replicas", fleet.replicas.get((name, model), 0), name, model)
         if name in fleet.decoy_lags:
             put("rendezvous.decoy.lag", fleet.decoy_lags[name], name)

@@ -17,6 +17,7 @@ RULE = "rendezvous.rule"
 OUTCOME = "rendezvous.outcome"
 FEEDBACK_KIND = "rendezvous.feedback.kind"
 ERROR = "error.type"
+WHY = "rendezvous.enrichment.reason"
 
 
 class Kind(StrEnum):
@@ -155,6 +156,13 @@ METRICS: tuple[Metric, ...] = (
         (*_OF_MODEL, VERSION),
         "Parcels that wait for the model or are being scored: of versions that have replicas, and of the newest of a "
         "model that has none.",
+    ),
+    Metric(
+        "rendezvous.enrichment.defaults",
+        Kind.COUNTER,
+        "{request}",
+        (*_OF_MODEL, WHY),
+        "Requests that got an enricher's defaults, by why: `LATE`, or the code of the error that it gave or earned.",
     ),
     Metric("rendezvous.model.replicas", Kind.GAUGE, "{replica}", _OF_MODEL, "Replicas that say they live."),
     Metric("rendezvous.decoy.lag", Kind.GAUGE, "{parcel}", _OF_ENDPOINT, "Parcels that are not archived yet."),

@@ -23,6 +23,8 @@ class WaitedFor:
     """When its parcel was sealed, nanoseconds since 1970-01-01 UTC."""
     deadline_ns: int
     """When its answer was due, the same."""
+    stage: int = 0
+    """Stage of the enrichers that were asked; 0: the models were."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,8 @@
 One trace for each request::
 
     rendezvous.v1.Score/Score          SERVER, the router; the decision is an event and attributes of it
+      publish rv.{endpoint}.raw        PRODUCER, only with enrichers: the same as below, for each stage of them
+        score {enricher}               CONSUMER, as below
       publish rv.{endpoint}.input      PRODUCER, from the seal of its parcel to JetStream's acknowledgement
         score {model}                  CONSUMER, by the model's own OpenTelemetry, or drawn here from the score's timing
       late {model}                     INTERNAL, from the deadline to a score that came after it
@@ -15,6 +17,7 @@ messaging, as of version 1.40.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -22,19 +25,23 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 from rendezvous_proto.errors import InvalidRequestError, RendezvousError
-from rendezvous_proto.postbox import consumer_name, input_subject
+from rendezvous_proto.postbox import consumer_name, input_subject, raw_subject
 from rendezvous_proto.v1 import ItemScore, ParcelScore
 
+from rendezvous_router.enriching import Way
 from rendezvous_router.limits import DEFAULT_TENANT
 from rendezvous_router.parcels import OpenParcel, Request
 from rendezvous_router.tally import error_name, system_of
 from rendezvous_router.telemetry.noted import Call, WaitedFor
+from rendezvous_router.telemetry.sending import Sent, place_scoring, wait_for, wall_ns
 from rendezvous_router.telemetry.tracing import RequestTrace, Tracing, context_of_span
 
 Attributes = dict[str, AttributeValue]
 
 TEMPLATE = "rv.{endpoint}.input"
 """The postbox's subject, as the conventions' `messaging.destination.template`."""
+RAW_TEMPLATE = "rv.{endpoint}.raw"
+"""The same, of parcels for enrichers, whatever their stage."""
 LINKS = 128
 """Links of one span at most, as OpenTelemetry limits them."""
 _SCOPE = InstrumentationScope("rendezvous_router")
@@ -82,8 +89,14 @@ class SpanBook:
         """Draws a request that ended before it got into a parcel."""
         self._draw_server(request)
 
+    def trace_stage(self, trace: RequestTrace) -> RequestTrace:
+        """Returns the ids of a sampled request for a stage of enrichers: its way there is a span of its own."""
+        return replace(trace, publish=self._tracing.new_span(trace.trace_id))
+
     def draw_parcel(self, parcel: OpenParcel) -> None:
         """Draws every sampled request of a parcel that is to be closed."""
+        if parcel.way is not None:
+            self._draw_way(parcel, parcel.way)
         traced = [
             (index, request, request.trace)
             for index, request in enumerate(parcel.requests)
@@ -95,18 +108,37 @@ class SpanBook:
         for index, request, trace in traced:
             self._draw_server(request)
             others = contexts[1 : LINKS + 1] if trace.publish is contexts[0] else contexts[:1]
-            self._draw_publish(request, trace, parcel, others)
+            sent = Sent(parcel.parcel_id, len(parcel.request_ids), parcel.sealed_at, parcel.kept_at)
+            self._draw_publish(request, trace, sent, others)
             for taken in parcel.scores.values():
-                arrived_ns = _wall_ns(request, taken.arrived_at)
-                waited = _waited_for(index, request, trace, parcel)
+                arrived_ns = wall_ns(request, taken.arrived_at)
+                waited = wait_for(index, request, trace, sent)
                 scored = self._draw_score(waited, taken.message, arrived_ns)
                 if taken.arrived_at > request.deadline_at:
                     self._draw_late(waited, taken.message, scored, arrived_ns)
 
+    def _draw_way(self, parcel: OpenParcel, way: Way) -> None:
+        """Draws the stages of a parcel's way through the enrichers, and the requests that ended there."""
+        for request in way.ended:
+            if request.trace is not None:
+                self._draw_server(request)
+        for asking in way.askings:
+            sent = Sent(parcel.parcel_id, len(asking.requests), asking.sealed_at, asking.kept_at, asking.stage)
+            pairs = zip(asking.requests, asking.traces, strict=True)
+            traced = [(index, request, trace) for index, (request, trace) in enumerate(pairs) if trace is not None]
+            contexts = [trace.publish for _, _, trace in traced]
+            for index, request, trace in traced:
+                others = contexts[1 : LINKS + 1] if trace.publish is contexts[0] else contexts[:1]
+                self._draw_publish(request, trace, sent, others)
+                waited = wait_for(index, request, trace, sent)
+                for taken in asking.scores.values():
+                    self._draw_score(waited, taken.message, wall_ns(request, taken.arrived_at))
+
     def waited_for(self, parcel: OpenParcel) -> list[WaitedFor]:
         """Returns what is needed to draw scores of *parcel* that come after it was closed."""
+        sent = Sent(parcel.parcel_id, len(parcel.request_ids), parcel.sealed_at, parcel.kept_at)
         return [
-            _waited_for(index, request, request.trace, parcel)
+            wait_for(index, request, request.trace, sent)
             for index, request in enumerate(parcel.requests)
             if request.trace is not None
         ]
@@ -160,29 +192,27 @@ class SpanBook:
             }
             attributes |= decided
             decided["rendezvous.decision.reason"] = decision.reason
-            events = [Event("rendezvous.decision", decided, timestamp=_wall_ns(request, decided_at))]
-        ended_ns = _wall_ns(request, request.ended_at)
+            events = [Event("rendezvous.decision", decided, timestamp=wall_ns(request, decided_at))]
+        ended_ns = wall_ns(request, request.ended_at)
         self._end_server(trace, request.method, attributes, request.accepted_unix_us * 1000, ended_ns, events, error)
 
-    def _draw_publish(
-        self, request: Request, trace: RequestTrace, parcel: OpenParcel, others: Sequence[SpanContext]
-    ) -> None:
+    def _draw_publish(self, request: Request, trace: RequestTrace, sent: Sent, others: Sequence[SpanContext]) -> None:
         endpoint = request.endpoint.name
         attributes: Attributes = {
-            **_messaging(endpoint, "publish", "send"),
-            "messaging.batch.message_count": len(parcel.request_ids),
-            "rendezvous.parcel_id": parcel.parcel_id,
+            **_messaging(endpoint, "publish", "send", sent.stage),
+            "messaging.batch.message_count": sent.requests,
+            "rendezvous.parcel_id": sent.parcel_id,
             "rendezvous.endpoint": endpoint,
         }
-        is_kept = parcel.is_kept
-        kept_at = parcel.kept_at if is_kept else request.ended_at
+        is_kept = bool(sent.kept_at)
+        kept_at = sent.kept_at if is_kept else request.ended_at
         self._end(
-            f"publish {TEMPLATE}",
+            f"publish {_template(sent.stage)}",
             trace.publish,
             trace.server,
             SpanKind.PRODUCER,
             attributes,
-            (_wall_ns(request, parcel.sealed_at), _wall_ns(request, max(kept_at, parcel.sealed_at))),
+            (wall_ns(request, sent.sealed_at), wall_ns(request, max(kept_at, sent.sealed_at))),
             links=[Link(context) for context in others],
             status=Status() if is_kept else Status(StatusCode.ERROR, "JetStream did not acknowledge the parcel"),
         )
@@ -194,7 +224,7 @@ class SpanBook:
         if context is not None and context.span_id != waited.trace.publish.span_id:
             return context
         attributes: Attributes = {
-            **_messaging(waited.endpoint, "score", "process"),
+            **_messaging(waited.endpoint, "score", "process", waited.stage),
             **_of_model(waited.endpoint, score.model, waited.request_id),
             "messaging.consumer.group.name": _consumer_of(score),
             "rendezvous.version": score.version,
@@ -205,7 +235,7 @@ class SpanBook:
         if item.HasField("error"):
             attributes["error.type"] = error_name(item.error.code)
             status = Status(StatusCode.ERROR, item.error.message)
-        start_ns, end_ns = _placed(score, waited.sealed_ns, arrived_ns)
+        start_ns, end_ns = place_scoring(score, waited.sealed_ns, arrived_ns)
         if start_ns != score.timing.started_unix_us * 1000:
             attributes["rendezvous.clock"] = "shifted"
         scored = self._tracing.new_span(waited.trace.trace_id)
@@ -317,31 +347,6 @@ class SpanBook:
         return resource
 
 
-def _waited_for(index: int, request: Request, trace: RequestTrace, parcel: OpenParcel) -> WaitedFor:
-    return WaitedFor(
-        trace=trace,
-        endpoint=request.endpoint.name,
-        request_id=request.request_id,
-        index=index,
-        rows=request.rows,
-        sealed_ns=_wall_ns(request, parcel.sealed_at),
-        deadline_ns=_wall_ns(request, request.deadline_at),
-    )
-
-
-def _wall_ns(request: Request, moment_s: float) -> int:
-    """Returns a moment of the monotonic clock as nanoseconds since 1970-01-01 UTC."""
-    return request.accepted_unix_us * 1000 + round((moment_s - request.accepted_at) * 1e9)
-
-
-def _placed(score: ParcelScore, sealed_ns: int, arrived_ns: int) -> tuple[int, int]:
-    """Returns when the model scored, by the router's clock: where its own differs, as late as it can have been."""
-    start_ns, end_ns = score.timing.started_unix_us * 1000, score.timing.finished_unix_us * 1000
-    if sealed_ns <= start_ns <= end_ns <= arrived_ns:
-        return start_ns, end_ns
-    return max(sealed_ns, arrived_ns - max(0, end_ns - start_ns)), arrived_ns
-
-
 def _consumer_of(score: ParcelScore) -> str:
     """Returns the consumer of the model's version; empty where a model names a version that cannot be one."""
     try:
@@ -350,13 +355,17 @@ def _consumer_of(score: ParcelScore) -> str:
         return ""
 
 
-def _messaging(endpoint: str, operation: str, kind: str) -> Attributes:
+def _template(stage: int) -> str:
+    return RAW_TEMPLATE if stage else TEMPLATE
+
+
+def _messaging(endpoint: str, operation: str, kind: str, stage: int) -> Attributes:
     return {
         "messaging.system": "nats",
         "messaging.operation.name": operation,
         "messaging.operation.type": kind,
-        "messaging.destination.template": TEMPLATE,
-        "messaging.destination.name": input_subject(endpoint),
+        "messaging.destination.template": _template(stage),
+        "messaging.destination.name": raw_subject(endpoint, stage) if stage else input_subject(endpoint),
     }
 
 
