@@ -78,9 +78,7 @@ class _DecodedOutputs:
         return values
 
 
-def take_score(
-    message: ParcelScore, parcel: OpenParcel, now: float, outputs: FrameChecker | None = None
-) -> TakenScore:
+def take_score(message: ParcelScore, parcel: OpenParcel, now: float, outputs: FrameChecker | None = None) -> TakenScore:
     """Returns *message*, checked against *outputs* (None: the endpoint's) and cut.
 
     A score that does not fit its parcel or the endpoint's signature becomes a failure of that model for every
