@@ -61,6 +61,10 @@ class Archiver:
         """What keeps endpoints from being archived."""
         return [fault for archive, _ in self._running.values() for fault in archive.faults]
 
+    def endpoints(self) -> list[str]:
+        """Returns the endpoints that are archived now; may be called from another thread."""
+        return list(self._running)
+
     async def run(self) -> None:
         """Archives until `stop`; what was read is in the archive and acknowledged when this returns."""
         notices = await self._client.subscribe(f"$KV.{ENDPOINTS_BUCKET}.>", cb=self._notice)

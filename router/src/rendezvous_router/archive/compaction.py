@@ -248,7 +248,7 @@ def merge_entries(
         generation=first.generation,
         first=first.first,
         last=last.last,
-        last_stored_unix_us=max(entry.last_stored_unix_us for entry in group),
+        last_stored_unix_us=next((each for entry in reversed(group) if (each := entry.last_stored_unix_us)), 0),
         messages=sum(entry.messages for entry in group),
         deleted=_join_ranges([span for entry in group for span in entry.deleted]),
         files=tuple(files),

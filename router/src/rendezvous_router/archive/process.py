@@ -13,6 +13,7 @@ from rendezvous_sdk.tasks import end_tasks
 
 from rendezvous_router.archive.archiver import Archiver
 from rendezvous_router.archive.reading import FlushLimits
+from rendezvous_router.archive.upkeep import Upkeep, UpkeepOptions
 
 __all__ = ["ArchiveOptions", "run_archive"]
 
@@ -37,6 +38,8 @@ class ArchiveOptions:
     """Address to listen on."""
     limits: FlushLimits | None = None
     """When files are written; None: the defaults."""
+    upkeep: UpkeepOptions | None = None
+    """How files are merged and removed in the background; None: they are not."""
 
 
 async def run_archive(options: ArchiveOptions) -> None:
@@ -65,6 +68,7 @@ async def run_archive(options: ArchiveOptions) -> None:
 class _Running:
     def __init__(self, options: ArchiveOptions) -> None:
         self.archiver: Archiver | None = None
+        self._upkeep: Upkeep | None = None
         self._options = options
         self._client: Connection | None = None
         self._door: HealthDoor | None = None
@@ -78,12 +82,17 @@ class _Running:
         self.archiver = Archiver(
             self._client, options.root, tenant=options.tenant, only=options.only, limits=options.limits
         )
+        if options.upkeep is not None:
+            self._upkeep = Upkeep(options.root, options.tenant, self.archiver.endpoints, options.upkeep)
+            self._upkeep.start()
         door = f", grpc {options.grpc_host}:{self._door.port}" if self._door is not None else ""
         typer.echo(f"ready: archive {options.root.text}, tenant {options.tenant}{door}")
         await self.archiver.run()
 
     async def close(self) -> None:
         """Closes what is open."""
+        if self._upkeep is not None:
+            await asyncio.to_thread(self._upkeep.stop)
         if self._door is not None:
             await self._door.close()
         if self._client is not None:

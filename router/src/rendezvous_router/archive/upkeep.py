@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from rendezvous.spec import parse_duration
 from rendezvous_sdk.archive.layout import ArchiveRoot
-from rendezvous_sdk.archive.manifest import ArchiveError
 
 from rendezvous_router.archive.compaction import CompactionOptions, compact_step
 from rendezvous_router.archive.retention import RetentionOptions, retain
@@ -108,9 +107,9 @@ class Upkeep:
             return
         except ArchiveLockedError as error:
             _log.debug("endpoint %s: %s", endpoint, error)
-        except (ArchiveError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 # whatever it is: a thread that ends would end upkeep unheard
             if self._complained.get(endpoint) != str(error):
-                _log.error("endpoint %s: the archive is not kept up: %s", endpoint, error)
+                _log.error("endpoint %s: the archive is not kept up: %r", endpoint, error)
             self._complained[endpoint] = str(error)
         else:
             self._complained.pop(endpoint, None)

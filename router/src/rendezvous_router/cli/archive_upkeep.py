@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rendezvous.spec import parse_duration
+from rendezvous_proto.errors import InvalidRequestError
 from rendezvous_sdk.archive.layout import KINDS, ArchiveRoot
 from rendezvous_sdk.archive.manifest import ArchiveError, list_endpoints
 from rendezvous_sdk.nats_connection import Connection
@@ -21,7 +22,7 @@ from rendezvous_router.archive.retention import Retained, RetentionOptions
 from rendezvous_router.archive.retention import retain as retain_archive
 from rendezvous_router.archive.subject import Subject
 from rendezvous_router.archive.sweeping import GRACE_S
-from rendezvous_router.archive.upkeep import parse_size
+from rendezvous_router.archive.upkeep import UpkeepOptions, parse_size, upkeep_options
 from rendezvous_router.cli._archive import (
     ArchiveOption,
     EndpointArgument,
@@ -44,7 +45,7 @@ from rendezvous_router.cli._shared import (
     run,
 )
 
-__all__ = ["add_commands"]
+__all__ = ["GraceOption", "KeepBytesOption", "KeepOption", "UpkeepEveryOption", "add_commands", "upkeep_of"]
 
 _WAIT_S = 30.0
 
@@ -76,6 +77,42 @@ _GraceOption = Annotated[
         "--grace", parser=_seconds, metavar="10m", help="How long replaced files stay for those who read them."
     ),
 ]
+KeepOption = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        envvar="RENDEZVOUS_ARCHIVE_KEEP",
+        metavar="90d",
+        help="Remove days that ended longer ago; none: never.",
+    ),
+]
+KeepBytesOption = Annotated[
+    str,
+    typer.Option(
+        "--keep-bytes",
+        envvar="RENDEZVOUS_ARCHIVE_KEEP_BYTES",
+        metavar="50GB",
+        help="Remove an endpoint's oldest days until the rest is not larger; none: never.",
+    ),
+]
+GraceOption = Annotated[
+    str,
+    typer.Option(
+        "--grace",
+        envvar="RENDEZVOUS_ARCHIVE_GRACE",
+        metavar="10m",
+        help="How long replaced files stay for those who read them.",
+    ),
+]
+UpkeepEveryOption = Annotated[
+    str,
+    typer.Option(
+        "--upkeep-every",
+        envvar="RENDEZVOUS_ARCHIVE_UPKEEP_EVERY",
+        metavar="1m",
+        help="Time between two rounds of merging and removing; 0s: neither is done.",
+    ),
+]
 _TrialOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")]
 
 
@@ -84,6 +121,24 @@ def add_commands(app: typer.Typer) -> None:
     app.command("compact")(compact)
     app.command("retain")(retain)
     app.command("forget")(forget)
+
+
+def upkeep_of(*, keep: str, keep_bytes: str, grace: str, every: str) -> UpkeepOptions | None:
+    """Returns what the process does in the background, of its options; None: nothing.
+
+    Raises:
+        InvalidRequestError: a value is malformed, or something is to be removed and nothing done.
+    """
+    try:
+        every_s = parse_duration(every)
+        options = upkeep_options(keep=keep, keep_bytes=keep_bytes, interval_s=every_s, grace_s=parse_duration(grace))
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from error
+    if every_s:
+        return options
+    if options.retention is not None:
+        raise InvalidRequestError("--keep and --keep-bytes need upkeep: leave out --upkeep-every 0s")
+    return None
 
 
 def compact(
