@@ -13,6 +13,10 @@ Call::
 
     with Client("127.0.0.1:8001", endpoint="credit") as client:
         answer = client.score({"duration_months": [12, 48]})
+
+And months later::
+
+        client.record(Outcome.truth(1, request_id=answer.request_id, row=0))
 """
 
 from rendezvous_proto.frames import FrameView
@@ -23,6 +27,7 @@ from rendezvous_sdk.client import Client
 from rendezvous_sdk.errors import ErrorCode, RendezvousError
 from rendezvous_sdk.model import Model, as_model, model
 from rendezvous_sdk.options import ClientOptions, ServeOptions
+from rendezvous_sdk.outcome import Outcome
 from rendezvous_sdk.serve import serve
 
 __all__ = [
@@ -33,6 +38,7 @@ __all__ = [
     "ErrorCode",
     "FrameView",
     "Model",
+    "Outcome",
     "RendezvousError",
     "ServeOptions",
     "as_model",

@@ -15,6 +15,7 @@ from rendezvous_sdk.calls import Attempts, build_request
 from rendezvous_sdk.chunks import Chunk, ChunkedTable, is_passing
 from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, StreamSpans, trace_context
 from rendezvous_sdk.grpc_errors import from_rpc
+from rendezvous_sdk.outcome import Outcome, record_request
 from rendezvous_sdk.progress import progress_of
 from rendezvous_sdk.score_connection import ScoreConnection
 
@@ -84,6 +85,17 @@ class AsyncClient(ScoreConnection):
             reply = await self._call(self._stub.Score, request, attempts, span)
             span.answer(reply)
         return Answer(reply)
+
+    async def record(
+        self,
+        outcomes: Outcome | Iterable[Outcome],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline
+    ) -> list[str]:
+        """Reports what turned out to be true. See `Client.record`."""
+        request = record_request(outcomes, self.endpoint)
+        reply: v1.RecordReply = await self._call(self._feedback.Record, request, Attempts(self._options, timeout))
+        return list(reply.feedback_ids)
 
     async def stream(
         self,

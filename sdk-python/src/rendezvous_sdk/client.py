@@ -16,6 +16,7 @@ from rendezvous_sdk.calls import Attempts, build_request
 from rendezvous_sdk.chunks import Chunk, ChunkedTable, is_passing
 from rendezvous_sdk.client_spans import UNTRACED, ClientSpan, StreamSpans, trace_context
 from rendezvous_sdk.grpc_errors import from_rpc
+from rendezvous_sdk.outcome import Outcome, record_request
 from rendezvous_sdk.progress import progress_of
 from rendezvous_sdk.score_connection import ScoreConnection
 
@@ -115,6 +116,28 @@ class Client(ScoreConnection):
             reply = self._call(self._stub.Score, request, attempts, span)
             span.answer(reply)
         return Answer(reply)
+
+    def record(self, outcomes: Outcome | Iterable[Outcome], *, timeout: float | None = None) -> list[str]:
+        """Reports what turned out to be true: all outcomes are kept, or none.
+
+        Sent again, with the same ids, after UNAVAILABLE and OVERLOADED while there is time; each counts once.
+
+        Args:
+            outcomes: one, or several, up to 10,000.
+            timeout: deadline, seconds, retries included; None takes `ClientOptions.timeout_s`.
+
+        Returns:
+            Their ids, in their order, once they are on disk.
+
+        Raises:
+            InvalidRequestError: outcomes are wrong, and none was kept; the attributes `outcome.<i>` say what is wrong.
+            TooLargeError: there are too many.
+            UnavailableError: it is not known whether they were kept: record the same ones again.
+            RendezvousError: the leaf class of whatever else went wrong.
+        """
+        request = record_request(outcomes, self.endpoint)
+        reply: v1.RecordReply = self._call(self._feedback.Record, request, Attempts(self._options, timeout))
+        return list(reply.feedback_ids)
 
     def stream(
         self,

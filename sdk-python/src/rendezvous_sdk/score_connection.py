@@ -58,6 +58,7 @@ class ScoreConnection:
         self._authorization = shown.metadata
         self._channel = self._open(secure, channel_options(self._options))
         self._stub: Any = v1.ScoreStub(self._channel)  # type: ignore[no-untyped-call] # generated
+        self._feedback: Any = v1.FeedbackStub(self._channel)  # type: ignore[no-untyped-call] # generated
         self._info: v1.ModelInfo | None = None
         self._spans = ClientSpans(address, self.endpoint)
 

@@ -10,7 +10,7 @@ from rendezvous_router.endpoint import Endpoint
 
 __all__ = ["MESSAGE_BYTES", "Kept", "digest_of", "pack"]
 
-MESSAGE_BYTES = 128 << 10
+MESSAGE_BYTES = 64 << 10
 """Where a message is full. Far below what one may have: parcels pass through the same stream, and wait while it is
 flushed."""
 

@@ -19,7 +19,6 @@ MOST_NAMED = 10
 """Wrong outcomes that a refusal names; it counts all."""
 KEY_NAME_CHARACTERS = 256
 KEY_VALUE_CHARACTERS = 1024
-OUTPUT_CHARACTERS = 256
 TEXT_CHARACTERS = 4096
 SOURCE_CHARACTERS = 128
 EARLIEST_US = 315_532_800_000_000
@@ -90,11 +89,7 @@ class OutcomeChecker:
 
     def _complete_truth(self, outcome: Outcome) -> str:
         if outcome.output:
-            return self._output_problem(outcome.output) or (
-                fit_column(outcome, self._by_name[outcome.output]) if self._columns else ""
-            )
-        if not self._columns:
-            return ""
+            return self._output_problem(outcome.output) or fit_column(outcome, self._by_name[outcome.output])
         column = choose_column(outcome, self._columns)
         if column is None:
             known = ", ".join(shown(name) for name in self._by_name)
@@ -103,9 +98,6 @@ class OutcomeChecker:
         return fit_column(outcome, column)
 
     def _output_problem(self, name: str) -> str:
-        if not self._columns:
-            too_long = len(name) > OUTPUT_CHARACTERS
-            return f"output of {len(name)} characters: the limit is {OUTPUT_CHARACTERS}" if too_long else ""
         if name in self._by_name:
             return ""
         near = nearest_name(name, self._by_name)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from rendezvous_proto.errors import OverloadedError, RendezvousError, UnavailableError
@@ -33,10 +34,17 @@ CALLS = 64
 """Calls under way in one router, at most."""
 CALLS_BYTES = 16 << 20
 """Their bytes, at most; one call alone may have more."""
+FLUSHES = 2
+"""Messages that JetStream flushes at a time, at most: a parcel waits for those before it."""
 TIMEOUT_S = 10.0
 """How long JetStream's acknowledgement is waited for, at most."""
+_SHARE = 0.9
+"""Of the client's time, after which it is told that nobody knows: not told, it could not tell."""
 _SLICE = 64
 """Outcomes read before requests have their turn: about half a millisecond."""
+_PAUSE_S = 0.001
+"""And how long that is. A mere turn of the event loop would not do: gRPC's own thread must get the interpreter, too, and
+waits for it for 5 ms where nobody sleeps."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,17 +83,39 @@ class Recorder:
         self._router = router
         self._bytes = 0
         self._turn = asyncio.Lock()
+        self._flushing = asyncio.Semaphore(FLUSHES)
         self._refusals = Throttle()
 
+    @contextmanager
+    def place(self, size_bytes: int) -> Iterator[None]:
+        """Takes a place for a call, from before it is read until it is answered.
+
+        Args:
+            size_bytes: of the call on the wire.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        if self.in_flight >= CALLS or (self.in_flight and self._bytes + size_bytes > CALLS_BYTES):
+            error = OverloadedError(
+                f"this router takes {self.in_flight} calls of feedback with {self._bytes} bytes now, of at most "
+                f"{CALLS} and {CALLS_BYTES}: retry after {ROOM_RETRY_MS} ms, with the same feedback ids",
+                {"limit": CALLS, "actual": self.in_flight, "retry_after_ms": ROOM_RETRY_MS},
+            )
+            self._note_refusal(None, error)
+            raise error
+        self.in_flight += 1
+        self._bytes += size_bytes
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._bytes -= size_bytes
+
     async def record(
-        self,
-        endpoint: str,
-        sent: Sent,
-        *,
-        size_bytes: int,
-        remaining_s: float | None = None,
+        self, endpoint: str, sent: Sent, *, size_bytes: int, remaining_s: float | None = None
     ) -> RecordReply:
-        """Keeps outcomes; returns when JetStream has them.
+        """Keeps outcomes, for which there is a `place`; returns when JetStream has them.
 
         Args:
             endpoint: which; empty: the only one there is.
@@ -102,8 +132,8 @@ class Recorder:
         try:
             desk = self._router.find_desk(endpoint)
             self._router.check_admission()
-            self._admit(desk.endpoint, size_bytes)
-            return await self._record(desk, sent, size_bytes, remaining_s)
+            wait_s = TIMEOUT_S if remaining_s is None else min(TIMEOUT_S, remaining_s * _SHARE)
+            return await self._record(desk, sent, size_bytes, time.monotonic() + wait_s)
         except RendezvousError as error:
             self._note_refusal(desk, error)
             raise
@@ -112,52 +142,39 @@ class Recorder:
         """Notes a call that did not get as far as its outcomes."""
         self._note_refusal(None, error)
 
-    async def _record(self, desk: Desk, sent: Sent, size_bytes: int, remaining_s: float | None) -> RecordReply:
+    async def _record(self, desk: Desk, sent: Sent, size_bytes: int, give_up_at: float) -> RecordReply:
         endpoint = desk.endpoint
-        give_up_at = time.monotonic() + min(TIMEOUT_S, TIMEOUT_S if remaining_s is None else remaining_s)
-        self.in_flight += 1
-        self._bytes += size_bytes
-        try:
-            async with self._turn:
-                checker = OutcomeChecker(endpoint)
-                kept = await _check(checker, sent)
-            batches = pack(endpoint, kept, router=self._router.postbox.router, now_us=checker.now_us)
-            await self._send(endpoint, batches, give_up_at)
-        finally:
-            self.in_flight -= 1
-            self._bytes -= size_bytes
-        desk.tally.feedback.update(_kinds_of(kept))
-        return RecordReply(endpoint=endpoint.name, feedback_ids=[each.outcome.feedback_id for each in kept])
-
-    def _admit(self, endpoint: Endpoint, size_bytes: int) -> None:
-        if self.in_flight >= CALLS or (self.in_flight and self._bytes + size_bytes > CALLS_BYTES):
-            raise OverloadedError(
-                f"this router takes {self.in_flight} calls of feedback with {self._bytes} bytes now, of at most "
-                f"{CALLS} and {CALLS_BYTES}: retry after {ROOM_RETRY_MS} ms, with the same feedback ids",
-                {"limit": CALLS, "actual": self.in_flight, "retry_after_ms": ROOM_RETRY_MS},
-            )
         now = time.monotonic()
         # As a request without rows: rates of rows are for what models work on.
         self._router.gate.check(endpoint, 0, size_bytes, now)
         self._router.gate.take(endpoint, 0, size_bytes, now)
+        async with self._turn:
+            if time.monotonic() >= give_up_at:
+                raise UnavailableError(f"endpoint {endpoint.name}: the router had no time for the feedback: retry")
+            checker = OutcomeChecker(endpoint)
+            kept = await _check(checker, sent)
+        for batch in pack(endpoint, kept, router=self._router.postbox.router, now_us=checker.now_us):
+            async with self._flushing:
+                await self._send(endpoint, batch, give_up_at)
+        desk.tally.feedback.update(_kinds_of(kept))
+        return RecordReply(endpoint=endpoint.name, feedback_ids=[each.outcome.feedback_id for each in kept])
 
-    async def _send(self, endpoint: Endpoint, batches: Iterator[FeedbackBatch], give_up_at: float) -> None:
-        subject, window_s = feedback_subject(endpoint.name), duplicate_window_s(endpoint.spec)
-        for batch in batches:
-            left_s = give_up_at - time.monotonic()
-            try:
-                if left_s <= 0:
-                    raise PostboxError("JetStream did not acknowledge in time")  # noqa: TRY301 # one answer for both
-                acknowledged = self._router.postbox.send(
-                    subject, batch.SerializeToString(), batch.batch_id, within_s=min(left_s, window_s)
-                )
-                await asyncio.wait_for(acknowledged, left_s)
-            except (PostboxError, TimeoutError) as error:
-                why = str(error) or "JetStream did not acknowledge in time"
-                raise UnavailableError(
-                    f"endpoint {endpoint.name}: {why}; the feedback may have been kept all the same, wholly or in "
-                    "part: retry with the same feedback ids"
-                ) from error
+    async def _send(self, endpoint: Endpoint, batch: FeedbackBatch, give_up_at: float) -> None:
+        left_s = max(0.001, give_up_at - time.monotonic())
+        acknowledged = self._router.postbox.send(
+            feedback_subject(endpoint.name),
+            batch.SerializeToString(),
+            batch.batch_id,
+            within_s=min(left_s, duplicate_window_s(endpoint.spec)),
+        )
+        try:
+            await asyncio.wait_for(acknowledged, left_s)
+        except (PostboxError, TimeoutError) as error:
+            why = str(error) or "JetStream did not acknowledge in time"
+            raise UnavailableError(
+                f"endpoint {endpoint.name}: {why}; the feedback may have been kept all the same, wholly or in part: "
+                "retry with the same feedback ids"
+            ) from error
 
     def _note_refusal(self, desk: Desk | None, error: RendezvousError) -> None:
         name = desk.endpoint.name if desk is not None else ""
@@ -180,7 +197,7 @@ async def _check(checker: OutcomeChecker, sent: Sent) -> list[Kept]:
     wrong: list[Wrong] = []
     for index, outcome in enumerate(sent.outcomes):
         if index and not index % _SLICE:
-            await asyncio.sleep(0)
+            await asyncio.sleep(_PAUSE_S)
         if isinstance(outcome, str):
             wrong.append((index, outcome))
             continue

@@ -52,18 +52,19 @@ class FeedbackService:
         if isinstance(authorization, bytes):
             authorization = authorization.decode("latin-1")
         recorder = self._reception.admit(authorization).demand(FEEDBACK).recorder
-        try:
-            message = _parsed(raw)
-        except RendezvousError as error:
-            recorder.note_unread(error)
-            raise
-        reply = await recorder.record(
-            message.endpoint,
-            Sent(len(message.outcomes), message.outcomes),
-            size_bytes=len(raw),
-            remaining_s=context.time_remaining(),
-        )
-        return reply.SerializeToString()
+        with recorder.place(len(raw)):
+            try:
+                message = _parsed(raw)
+            except RendezvousError as error:
+                recorder.note_unread(error)
+                raise
+            reply = await recorder.record(
+                message.endpoint,
+                Sent(len(message.outcomes), message.outcomes),
+                size_bytes=len(raw),
+                remaining_s=context.time_remaining(),
+            )
+            return reply.SerializeToString()
 
 
 def _parsed(raw: bytes) -> RecordRequest:

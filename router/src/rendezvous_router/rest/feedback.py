@@ -1,6 +1,8 @@
 """`POST /v1/endpoints/{endpoint}/feedback` and `POST /v1/feedback`: outcomes in, their ids out."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 from rendezvous_proto.errors import InvalidRequestError, RendezvousError
@@ -9,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rendezvous_router.aside import do_aside
+from rendezvous_router.feedback.recorder import Recorder
 from rendezvous_router.options import RouterOptions
 from rendezvous_router.reception import FEEDBACK, Reception
 from rendezvous_router.rest.asking import read_headers, remaining_s
@@ -32,20 +35,28 @@ def feedback_routes(reception: Reception, options: RouterOptions) -> list[Route]
         started = time.monotonic()
         headers = read_headers(request.scope["headers"])
         recorder = reception.admit(headers.get("authorization")).demand(FEEDBACK).recorder
-        try:
-            named = request.path_params.get("endpoint", "")
+        with _noting(recorder):
             body = await _body(request, headers, options)
-            told, sent = await do_aside(len(body), read_outcomes, body, _media(headers))
-            endpoint = _agreed(named, told)
-            remaining = remaining_s(headers, time.monotonic() - started)
-        except (RendezvousError, HttpFaultError) as fault:
-            recorder.note_unread(fault.error if isinstance(fault, HttpFaultError) else fault)
-            raise
-        reply = await recorder.record(endpoint, sent, size_bytes=len(body), remaining_s=remaining)
+        with recorder.place(len(body)):
+            with _noting(recorder):
+                told, sent = await do_aside(len(body), read_outcomes, body, _media(headers))
+                endpoint = _agreed(request.path_params.get("endpoint", ""), told)
+                remaining = remaining_s(headers, time.monotonic() - started)
+            reply = await recorder.record(endpoint, sent, size_bytes=len(body), remaining_s=remaining)
         document = {"endpoint": reply.endpoint, "feedback_ids": list(reply.feedback_ids)}
         return Response(msgspec.json.encode(document), media_type=JSON)
 
     return [Route(path, record, methods=["POST"]) for path in ("/v1/feedback", "/v1/endpoints/{endpoint}/feedback")]
+
+
+@contextmanager
+def _noting(recorder: Recorder) -> Iterator[None]:
+    """Notes a call that did not get as far as its outcomes."""
+    try:
+        yield
+    except (RendezvousError, HttpFaultError) as fault:
+        recorder.note_unread(fault.error if isinstance(fault, HttpFaultError) else fault)
+        raise
 
 
 async def _body(request: Request, headers: dict[str, str], options: RouterOptions) -> bytes:
