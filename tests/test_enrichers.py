@@ -1,6 +1,7 @@
 """Enrichers against real processes: what models see, what happens when enrichers fail, and what is kept."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,8 @@ from rendezvous_proto.postbox import durable_stream, score_stream
 from rendezvous_proto.v1 import DecisionBatch, Parcel, ParcelScore
 from rendezvous_sdk import Answer, AsyncClient
 
-from tests.support.stack import ENDPOINT, Stack, eventually
+from tests.support.processes import script
+from tests.support.stack import ADDRESS, ENDPOINT, Stack, eventually
 
 HISTORY: dict[str, Any] = {
     "outputs": [{"name": "loans", "type": "INT64"}, {"name": "worst", "type": "INT64", "missing": True}],
@@ -95,6 +97,7 @@ async def test_two_stages_reach_every_model_and_the_record(stack: Stack) -> None
         assert [text.partition(": ")[2] for text in seen["second"]] == [
             text.partition(": ")[2] for text in seen["first"]
         ]
+        await check_command_line(stack)
         described = await client.describe()
         assert [column.name for column in described.signature.inputs] == ["a", "b", "tag"]
 
@@ -114,6 +117,50 @@ async def test_two_stages_reach_every_model_and_the_record(stack: Stack) -> None
     assert {(score.model, score.stage) for score in scores} == {
         ("history", 1), ("rating", 2), ("first", 0), ("second", 0),
     }  # fmt: skip
+
+
+async def check_command_line(stack: Stack) -> None:
+    """Checks that `explain`, `models` and `describe` tell of enrichers."""
+    explained: dict[str, Any] = {}
+
+    async def is_explained() -> bool:
+        status, text = await command(stack, "explain", "r-1", "--json")
+        explained.update(json.loads(text) if not status else {})
+        return len(explained.get("enrichers", ())) == 2
+
+    await eventually(is_explained, "the decision is written")
+    assert [(each["enricher"], each["stage"], each["status"]) for each in explained["enrichers"]] == [
+        ("history", 1, "added"), ("rating", 2, "added"),
+    ]  # fmt: skip
+    assert [each["model"] for each in explained["models"]] != []
+    assert explained["inputs"][0]["rating"] == "x/10"
+    _, text = await command(stack, "models", "sum", "--json")
+    assert {(each["model"], each["role"]) for each in json.loads(text)} >= {
+        ("history", "enricher 1"), ("rating", "enricher 2"),
+    }  # fmt: skip
+    _, text = await command(stack, "describe", "sum", "--json")
+    assert (
+        "Then columns are added: rating by rating within 400ms, else rating = 'unrated'." in json.loads(text)["policy"]
+    )
+
+
+async def command(stack: Stack, *arguments: str) -> tuple[int, str]:
+    """Runs `rendezvous` and returns its status and output."""
+    process = await asyncio.create_subprocess_exec(
+        script("rendezvous"), *arguments, "--nats", stack.server.url, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_model_behind_a_bridge_is_an_enricher(stack: Stack) -> None:
+    """A model that only speaks gRPC adds columns all the same."""
+    async with running(stack, spec_with(history={**HISTORY, "budget": "1s"})) as client:
+        served = stack.start_model("tests.support.enrichers:history", "--no-postbox", name="far")
+        found = ADDRESS.search(served.ready_line)
+        assert found is not None, served.ready_line
+        stack.start_bridge(f"grpc://{found[1]}", "--enricher", model="history")
+        await eventually(lambda: is_enriched(client), "the bridge's model answers")
 
 
 async def test_enricher_that_hangs_or_dies_costs_its_budget_and_no_answer(stack: Stack) -> None:

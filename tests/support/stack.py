@@ -126,6 +126,11 @@ class Stack:
         command = python("-m", "tests.support.faulty", self.server.url, endpoint, name, fault, subject)
         return self._start(name, command)
 
+    def start_bridge(self, to: str, *arguments: str, model: str, endpoint: str = "sum") -> Process:
+        """Starts a bridge to a model server and waits until it is ready."""
+        command = [script("rendezvous"), "bridge", "--endpoint", endpoint, "--model", model, "--to", to]
+        return self._start(f"bridge-{model}", [*command, "--nats", self.server.url, *arguments])
+
     def start_decoy(self, archive: Path) -> Process:
         """Starts the decoy."""
         command = python("-m", "rendezvous_router.decoy", "--nats", self.server.url, "--archive", str(archive))

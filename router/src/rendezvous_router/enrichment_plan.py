@@ -8,7 +8,7 @@ from rendezvous.enrichers import SHARE_OF_DEADLINE, default_values
 from rendezvous.spec import ColumnSpec as ColumnSpecText
 from rendezvous.spec import EndpointSpec, EnricherSpec
 from rendezvous_proto.frames import column_width, encode_frame, put_beside
-from rendezvous_proto.v1 import Column, ColumnSpec, DataType, Frame
+from rendezvous_proto.v1 import Column, ColumnSpec, DataType, Frame, Signature
 
 from rendezvous_router.checker import FrameChecker
 
@@ -90,6 +90,20 @@ def make_column(column: ColumnSpecText) -> ColumnSpec:
         allow_nan=column.nan,
         description=column.description,
     )
+
+
+def signature_of(spec: EndpointSpec, name: str) -> Signature:
+    """Returns the columns that model or enricher *name* of an endpoint sees, and those that it gives.
+
+    One that the specification does not name is taken to be a model that is still to be added.
+    """
+    enricher = spec.enrichers.get(name)
+    if enricher is None:
+        seen, given = spec.model_inputs(), spec.outputs
+    else:
+        before = [each for stage in spec.enrichment_stages()[: enricher.stage - 1] for each in stage.values()]
+        seen, given = [*spec.inputs, *(column for each in before for column in each.outputs)], enricher.outputs
+    return Signature(inputs=map(make_column, seen), outputs=map(make_column, given))
 
 
 def _compile_enricher(name: str, enricher: EnricherSpec) -> Enricher:

@@ -11,6 +11,7 @@ from rendezvous_proto.frames import FrameView, slice_frame
 from rendezvous_proto.postbox import durable_stream
 
 from rendezvous_router.record import OnProgress, find_decision, id_unix_us, read_scores
+from rendezvous_router.tally import error_name
 
 _BEFORE_US = 60 * 1_000_000
 _AFTER_US = 10 * 60 * 1_000_000
@@ -44,6 +45,27 @@ class ModelAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnricherAnswer:
+    """What became of one enricher's columns of one request."""
+
+    enricher: str
+    """The enricher."""
+    version: str
+    """Its version; empty where it has not answered."""
+    stage: int
+    """Its stage; 0 where it has not answered."""
+    status: str
+    """`added`; `default` where the models saw the declared values in place of its columns; `ended` where its failure
+    was the request's."""
+    reason: str
+    """Why not `added`: `LATE`, or the name of an error code."""
+    outputs: list[dict[str, Any]]
+    """The columns that it gave, in time or late, one mapping a row."""
+    error: str
+    """What it said of its failure; empty when it did not fail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """One request's decision with all that led to it."""
 
@@ -52,11 +74,13 @@ class Explanation:
     record: v1.DecisionRecord
     """The decision as kept."""
     inputs: list[dict[str, Any]] = field(default_factory=list)
-    """The request's rows; empty when the parcel is no longer kept."""
+    """The request's rows as the models saw them; empty when the parcel is no longer kept."""
     outputs: list[dict[str, Any]] = field(default_factory=list)
     """The rows that were answered; empty when the answer was an error."""
     models: list[ModelAnswer] = field(default_factory=list)
     """Every model, in the order in which they answered, silent ones last."""
+    enrichers: list[EnricherAnswer] = field(default_factory=list)
+    """Every enricher that was asked, by stage."""
 
 
 async def explain_request(
@@ -77,7 +101,8 @@ async def explain_request(
     found = await find_decision(client, request_id, endpoint, on_progress=on_progress)
     if found is None:
         return None
-    scores = await _read_parcel_scores(client, found.endpoint, found.record)
+    everything = await _read_parcel_scores(client, found.endpoint, found.record)
+    scores = [(at, score) for at, score in everything if not score.stage]
     sequence = next((score.parcel_sequence for _, score in scores), 0)
     parcel, stored_us = await _read_parcel(client, found.endpoint, sequence)
     record = found.record
@@ -90,6 +115,7 @@ async def explain_request(
         inputs=_rows(inputs),
         outputs=_rows(record.outputs),
         models=_answers(record, scores, stored_us),
+        enrichers=_enrichers(record, parcel, [score for _, score in everything if score.stage]),
     )
 
 
@@ -159,6 +185,48 @@ def _answer(
         replica=score.replica,
         delivery=score.delivery,
         is_chosen=name in record.decision.models,
+    )
+
+
+def _enrichers(
+    record: v1.DecisionRecord, parcel: v1.Parcel | None, scores: list[v1.ParcelScore]
+) -> list[EnricherAnswer]:
+    rule, _, ended_by = record.decision.rule.partition(".")
+    ended_by = ended_by if rule == "enrichers" else ""
+    reasons = _noted_reasons(record, parcel)
+    first = {score.model: score for score in reversed(scores)}
+    names = dict.fromkeys((*reasons, *first, *([ended_by] if ended_by else ())))
+    answers = [_enricher(record, name, first.get(name), reasons.get(name, ""), ended_by == name) for name in names]
+    return sorted(answers, key=lambda answer: answer.stage)
+
+
+def _noted_reasons(record: v1.DecisionRecord, parcel: v1.Parcel | None) -> dict[str, str]:
+    """Returns why an enricher's columns are defaults, by enricher; empty where they are its own."""
+    reasons: dict[str, str] = {}
+    for item in () if parcel is None else parcel.items:
+        for noted in item.provenance if item.request_id == record.decision.request_id else ():
+            how, _, name = noted.component.partition(":")
+            if how in {"enricher", "default"}:
+                reasons[name] = noted.version if how == "default" else ""
+    return reasons
+
+
+def _enricher(
+    record: v1.DecisionRecord, name: str, score: v1.ParcelScore | None, reason: str, has_ended_it: bool
+) -> EnricherAnswer:
+    score = score or v1.ParcelScore()
+    item, frame = _find_item(score, record.decision.request_id)
+    error = item.error if item is not None and item.HasField("error") else None
+    if error is not None:
+        reason = reason or error_name(error.code)
+    return EnricherAnswer(
+        enricher=name,
+        version=score.version,
+        stage=score.stage,
+        status="ended" if has_ended_it else "default" if reason else "added",
+        reason=reason or ("LATE" if has_ended_it else ""),
+        outputs=_rows(frame),
+        error=error.message if error is not None else "",
     )
 
 

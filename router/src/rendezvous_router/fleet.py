@@ -34,7 +34,7 @@ class ModelState:
     version: str
     """Its version; empty when no replica lives."""
     role: str
-    """Its role in the specification; empty when it is not in it."""
+    """Its role in the specification, of an enricher with its stage (`enricher 1`); empty when it is not in it."""
     replicas: tuple[Status, ...]
     """What its live replicas say of themselves."""
     lag: int | None
@@ -66,7 +66,12 @@ async def read_models(client: Client, endpoint: str | None = None) -> list[Model
     specs, replicas, routers = await asyncio.gather(
         SpecStore(client).list(), read_replicas(client), read_routers(client)
     )
-    roles = {(spec.endpoint, name): model.role for spec, _ in specs for name, model in spec.models.items()}
+    roles: dict[tuple[str, str], str] = {
+        (spec.endpoint, name): f"enricher {enricher.stage}"
+        for spec, _ in specs
+        for name, enricher in spec.enrichers.items()
+    }
+    roles |= {(spec.endpoint, name): model.role for spec, _ in specs for name, model in spec.models.items()}
     live: dict[tuple[str, str], dict[str, list[Status]]] = {key: {} for key in roles}
     for replica in replicas:
         versions = live.setdefault((replica["endpoint"], replica["model"]), {})

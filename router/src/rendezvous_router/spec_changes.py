@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 
 import yaml
-from rendezvous.spec import EndpointSpec, StepSpec, spec_to_dict
+from rendezvous.spec import EndpointSpec, EnricherSpec, StepSpec, spec_to_dict
 
 
 def spec_text(spec: EndpointSpec) -> str:
@@ -28,6 +28,9 @@ def describe_policy(spec: EndpointSpec) -> list[str]:
 def _sentences(spec: EndpointSpec) -> Iterator[str]:
     policy = spec.policy
     yield f"An answer is due {policy.deadline} after a request is accepted, earlier if the client says so."
+    for number, stage in enumerate(spec.enrichment_stages(), start=1):
+        added = "; ".join(_describe_enricher(name, enricher) for name, enricher in stage.items())
+        yield f"{'First' if number == 1 else 'Then'} columns are added: {added}."
     for number, step in enumerate(policy.steps):
         until = step.until or policy.deadline
         yield f"{'Until' if number == 0 else 'Then, until'} {until}: {_describe_step(spec, step)}."
@@ -39,6 +42,14 @@ def _sentences(spec: EndpointSpec) -> Iterator[str]:
     else:
         values = ", ".join(f"{name} = {value!r}" for name, value in policy.otherwise.items())
         yield f"Failing that: the fixed answer {values}."
+
+
+def _describe_enricher(name: str, enricher: EnricherSpec) -> str:
+    columns = ", ".join(column.name for column in enricher.outputs)
+    if isinstance(enricher.otherwise, str):
+        return f"{columns} by {name} within {enricher.budget}, else the error NO_ANSWER"
+    values = ", ".join(f"{column} = {value!r}" for column, value in enricher.otherwise.items())
+    return f"{columns} by {name} within {enricher.budget}, else {values}"
 
 
 def _describe_step(spec: EndpointSpec, step: StepSpec) -> str:

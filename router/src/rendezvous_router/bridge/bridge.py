@@ -33,7 +33,7 @@ from rendezvous_router.bridge.options import BridgeOptions
 from rendezvous_router.bridge.plan import Plan, make_plan
 from rendezvous_router.bridge.reader import BridgeReader
 from rendezvous_router.bridge.watch import INTERVAL_S, FarWatch
-from rendezvous_router.endpoint import compile_endpoint
+from rendezvous_router.enrichment_plan import signature_of
 from rendezvous_router.spec_store import SpecStore
 
 __all__ = ["Bridge", "open_far"]
@@ -211,7 +211,7 @@ class Bridge:
         except InvalidSpecError as error:
             _log.warning("columns are taken as they come: %s", error)
             return v1.Signature()
-        return v1.Signature() if found is None else compile_endpoint(*found).info.signature
+        return v1.Signature() if found is None else signature_of(found[0], self.options.name)
 
     def _lose(self, error: UnavailableError) -> None:
         assert self._watch is not None, "made before the postbox is read"

@@ -41,7 +41,12 @@ class Lane:
             score=self._caller.score, takes="frame", info=v1.ModelInfo(signature={"outputs": plan.signature.outputs})
         )
         self._scorer = ParcelScorer(
-            model, endpoint=options.endpoint, name=options.name, version=options.version, replica=replica
+            model,
+            endpoint=options.endpoint,
+            name=options.name,
+            version=options.version,
+            replica=replica,
+            enricher=options.enricher,
         )
         self._thread = ModelThread()
 

@@ -47,6 +47,8 @@ class BridgeOptions:
     """Seconds after which a table, whatever number of calls it takes, is given up."""
     ack_wait_s: float = DEFAULT_ACK_WAIT_S
     """Seconds without a sign of life after which a parcel goes to another replica."""
+    enricher: int = 0
+    """Stage of the enricher that the model is in the endpoint; 0: it is a model there."""
     max_message_bytes: int = 64 * 1024 * 1024
     """Largest message to and from the model server."""
     grpc_port: int | None = None
@@ -75,6 +77,7 @@ class BridgeOptions:
             version=self.version,
             nats=self.nats,
             ack_wait_s=self.ack_wait_s,
+            enricher=self.enricher,
             credit=self.credit or min(256, 2 * self.concurrency),
             max_joined_rows=self.max_rows,
         )

@@ -57,6 +57,13 @@ def bridge(
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="The same and more as YAML; see the guide.")] = None,
     nats: NatsOption = None,
+    enricher: Annotated[
+        bool, typer.Option(help="It is an enricher of the endpoint: it adds columns before the models see them.")
+    ] = False,
+    stage: Annotated[
+        int | None,
+        typer.Option(help="Its stage; default: 1. Implies --enricher.", envvar="RENDEZVOUS_ENRICHER"),
+    ] = None,
     concurrency: Annotated[int, typer.Option(help="Calls to the model server at one time.")] = 4,
     credit: Annotated[int, typer.Option(help="Parcels taken ahead of scoring; 0: twice the concurrency.")] = 0,
     max_rows: Annotated[int, typer.Option(help="Most rows of one call; waiting parcels are joined up to it.")] = 4096,
@@ -106,6 +113,7 @@ def bridge(
             timeout_s=_seconds("--timeout", timeout),
             scoring_limit_s=_seconds("--scoring-limit", scoring_limit),
             ack_wait_s=_seconds("--ack-wait", ack_wait),
+            enricher=int(enricher) if stage is None else stage,
             grpc_port=grpc_port,
             grpc_host=grpc_host,
         )

@@ -19,7 +19,7 @@ from rendezvous_router.cli._shared import (
     progress_bar,
     run,
 )
-from rendezvous_router.explanation import Explanation, ModelAnswer, explain_request
+from rendezvous_router.explanation import EnricherAnswer, Explanation, ModelAnswer, explain_request
 
 
 def explain(
@@ -28,7 +28,10 @@ def explain(
     nats: NatsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Tells why a request was answered as it was: every model's answer, when it came, and the rule that chose."""
+    """Tells why a request was answered as it was: every model's answer, when it came, and the rule that chose.
+
+    Where there are enrichers: what each added, or why it did not.
+    """
     run(_explain(request_id, endpoint, nats=nats, as_json=json))
 
 
@@ -64,6 +67,7 @@ def to_document(explanation: Explanation) -> dict[str, Any]:
         "inputs": explanation.inputs,
         "outputs": explanation.outputs,
         "models": [dataclasses.asdict(answer) for answer in explanation.models],
+        "enrichers": [dataclasses.asdict(answer) for answer in explanation.enrichers],
     }
 
 
@@ -90,6 +94,11 @@ def show(explanation: Explanation) -> None:
     for model in explanation.models:
         table.add_row(*_row(model))
     console.print(table)
+    if explanation.enrichers:
+        added = new_table("enricher", "version", "stage", "columns", "output or error", title="\nenrichers")
+        for enricher in explanation.enrichers:
+            added.add_row(*_enricher_row(enricher))
+        console.print(added)
 
 
 def _row(model: ModelAnswer) -> list[str]:
@@ -101,6 +110,16 @@ def _row(model: ModelAnswer) -> list[str]:
         model.status,
         "-" if model.after_ms is None else f"{model.after_ms:.2f}",
         cell(model.error or _short(model.outputs)),
+    ]
+
+
+def _enricher_row(answer: EnricherAnswer) -> list[str]:
+    return [
+        answer.enricher,
+        answer.version or "-",
+        str(answer.stage or "-"),
+        f"{answer.status} ({answer.reason})" if answer.reason else answer.status,
+        cell(answer.error or _short(answer.outputs)),
     ]
 
 

@@ -16,9 +16,10 @@ def models(
     nats: NatsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Lists models: live replicas, versions, parcels waiting, times and faults as the routers saw them.
+    """Lists models and enrichers: live replicas, versions, parcels waiting, times and faults as the routers saw them.
 
-    Times are from a parcel's sealing to the score's arrival, over the latest 1,024 scores.
+    Times are from a parcel's sealing to the score's arrival, over the latest 1,024 scores. What got an enricher's
+    defaults is counted as `defaulted` with --json.
     """
     run(_models(endpoint, nats=nats, as_json=json))
 

@@ -142,7 +142,8 @@ async def _describe(endpoint: str, *, nats: str | None, as_json: bool) -> None:
         )
         return
     console.print(f"[bold]{endpoint}[/], revision {revision}. {cell(spec.description)}", highlight=False)
-    for title, columns in (("inputs", spec.inputs), ("outputs", spec.outputs)):
+    added = [(f"added by enricher {name}", enricher.outputs) for name, enricher in spec.enrichers.items()]
+    for title, columns in (("inputs", spec.inputs), *added, ("outputs", spec.outputs)):
         console.print(_column_table(title, columns))
     table = new_table("model", "role", "version", "replicas", "lag", title="\nmodels")
     for state in states:

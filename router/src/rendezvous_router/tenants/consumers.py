@@ -5,7 +5,8 @@ Whoever could make a consumer could read any subject of the account by it, and h
 
 import asyncio
 import logging
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
@@ -14,6 +15,7 @@ from rendezvous_sdk.consumer import ModelConsumer
 from rendezvous_sdk.nats_connection import Connection
 from rendezvous_sdk.options import ServeOptions
 
+from rendezvous_router.desk import Desk
 from rendezvous_router.tenants.register import Tenant
 
 LOOK_S = 0.5
@@ -33,11 +35,11 @@ class GrantedConsumers:
         endpoints: those that the tenant has.
     """
 
-    def __init__(self, client: Connection, endpoints: Container[str]) -> None:
+    def __init__(self, client: Connection, endpoints: Mapping[str, Desk]) -> None:
         self._client = client
         self._endpoints = endpoints
         self._wanted: frozenset[Grant] = frozenset()
-        self._made: set[Grant] = set()
+        self._made: dict[Grant, int] = {}
 
     def want(self, tenant: Tenant) -> None:
         """Takes what the tenant's keys grant now. What is no longer granted stays: it is the model's history."""
@@ -46,23 +48,34 @@ class GrantedConsumers:
     async def run(self) -> None:
         """Makes what is wanted and not there, until cancelled."""
         while True:
-            self._made = {each for each in self._made if each[0] in self._endpoints}
-            for grant in self._wanted - self._made:
-                if grant[0] in self._endpoints:
-                    await self._make(grant)
+            self._made = {grant: stage for grant, stage in self._made.items() if grant[0] in self._endpoints}
+            for grant in self._wanted:
+                if grant[0] in self._endpoints and self._made.get(grant) != (stage := self._stage_of(grant)):
+                    await self._make(grant, stage)
             await asyncio.sleep(LOOK_S)
 
-    async def _make(self, grant: Grant) -> None:
+    def _stage_of(self, grant: Grant) -> int:
+        """Returns the stage of the enricher that a key is for; 0: it is for a model."""
+        enricher = self._endpoints[grant[0]].endpoint.spec.enrichers.get(grant[1])
+        return enricher.stage if enricher is not None else 0
+
+    async def _make(self, grant: Grant, stage: int) -> None:
+        """Makes a consumer; one that is there is only told what it reads, which its owner may not change."""
         endpoint, model, version = grant
+        options = ServeOptions(endpoint=endpoint, name=model, version=version, enricher=stage)
+        js = self._client.jetstream()
         try:
             try:
-                await self._client.jetstream().consumer_info(durable_stream(endpoint), consumer_name(model, version))
+                info = await js.consumer_info(durable_stream(endpoint), consumer_name(model, version))
             except NotFoundError:
-                await ModelConsumer(self._client, ServeOptions(endpoint=endpoint, name=model, version=version)).ensure()
+                await ModelConsumer(self._client, options).ensure()
+            else:
+                if info.config.filter_subject != options.subject:
+                    await js.add_consumer(durable_stream(endpoint), replace(info.config, filter_subject=options.subject))
         except (NatsError, TimeoutError) as error:
             _log.debug("consumer of %s %s of endpoint %s not made yet: %r", model, version, endpoint, error)
         else:
-            self._made.add(grant)
+            self._made[grant] = stage
 
 
 def grants_of(tenant: Tenant) -> Iterable[Grant]:
