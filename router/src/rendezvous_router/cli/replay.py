@@ -73,6 +73,9 @@ def replay(
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Calls of the candidate at one time.")] = 2,
     rows: Annotated[int, typer.Option(min=1, max=100_000, help="Rows of one call.")] = 1000,
+    file_rows: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Rows after which they are written; else every 10 s.")
+    ] = 50_000,
     timeout: Annotated[str, typer.Option(help="Limit of one call.")] = "60s",
     start_limit: Annotated[str, typer.Option(help="Time in which the program of --run must be ready.")] = "60s",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run where it ended.")] = False,
@@ -117,7 +120,7 @@ def replay(
             resume=resume,
             timeout_s=_seconds("--timeout", timeout),
             ready_limit_s=_seconds("--start-limit", start_limit),
-            limits=ReplayLimits(concurrency=concurrency, piece_rows=rows, rate=_rate(rate)),
+            limits=ReplayLimits(concurrency=concurrency, piece_rows=rows, file_rows=file_rows, rate=_rate(rate)),
         )
         _check_candidate(job)
     except (InvalidRequestError, ReplayError, ValueError) as error:

@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 import grpc
 from rendezvous_proto import v1
-from rendezvous_proto.errors import OverloadedError, RendezvousError, UnavailableError
+from rendezvous_proto.errors import (
+    ModelFailedError,
+    OverloadedError,
+    RendezvousError,
+    TooLargeError,
+    UnavailableError,
+)
 from rendezvous_proto.ids import new_id
 from rendezvous_sdk.calls import Attempts, channel_options
 from rendezvous_sdk.credentials import Credentials, host_of
@@ -21,7 +26,7 @@ from rendezvous_sdk.scoring import ParcelScorer
 from rendezvous_sdk.thread import ModelThread
 
 from rendezvous_router.bridge.address import FarAddress
-from rendezvous_router.bridge.channel import CallTimedOutError, far_failure, reason_of
+from rendezvous_router.bridge.channel import timed_out
 from rendezvous_router.replay.errors import CandidateGoneError
 
 __all__ = ["Candidate", "LoadedCandidate", "RemoteCandidate"]
@@ -31,7 +36,13 @@ _log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 256 << 20
 _TIMEOUTS = 5
 _STATUS = grpc.StatusCode
-_REFUSALS = (_STATUS.UNAUTHENTICATED, _STATUS.PERMISSION_DENIED, _STATUS.UNIMPLEMENTED, _STATUS.NOT_FOUND)
+_GRPC_STATUS = "grpc_status"
+_PASSING = (UnavailableError, OverloadedError, TooLargeError)
+_REFUSALS = (_STATUS.UNAUTHENTICATED, _STATUS.PERMISSION_DENIED, _STATUS.NOT_FOUND)
+
+
+class _NotServedError(CandidateGoneError):
+    """There is a gRPC server, but not of this method."""
 
 
 class Candidate(Protocol):
@@ -118,11 +129,12 @@ class RemoteCandidate:
     async def describe(self) -> v1.ModelInfo:
         """Asks `Describe`; a server without it says nothing of itself."""
         try:
-            info: v1.ModelInfo = await self._asked(
-                self._stub.Describe, v1.DescribeRequest(endpoint=self.address.model), silent=(_STATUS.UNIMPLEMENTED,)
-            )
-        except RendezvousError:
+            request = v1.DescribeRequest(endpoint=self.address.model)
+            info: v1.ModelInfo = await self._asked(self._stub.Describe, request)
+        except _NotServedError:
             return v1.ModelInfo()
+        except RendezvousError as error:
+            raise CandidateGoneError(f"the candidate at {self.address} says nothing of itself: {error}") from error
         return info
 
     async def score(self, frame: v1.Frame) -> v1.Frame:
@@ -137,34 +149,49 @@ class RemoteCandidate:
         """Closes the connection."""
         await self._channel.close()
 
-    async def _asked(self, method: Any, request: Any, silent: Sequence[grpc.StatusCode] = ()) -> Any:
+    async def _asked(self, method: Any, request: Any) -> Any:
         attempts = Attempts(self._options, None)
+        lost: RendezvousError | None = None
         while True:
             try:
                 reply = await method(request, timeout=attempts.left_s(), metadata=self._metadata)
-            except grpc.RpcError as failure:
-                await self._pause_after(failure, attempts, silent)
+            except grpc.aio.AioRpcError as failure:
+                error = self._meaning(failure, lost)
+                lost = error
+                try:
+                    pause_s = attempts.pause_after(error)
+                except (UnavailableError, OverloadedError):
+                    raise self._gone(error) from failure
+                await asyncio.sleep(pause_s)
             else:
                 self._patience.answered()
                 return reply
 
-    async def _pause_after(self, failure: grpc.RpcError, attempts: Attempts, silent: Sequence[grpc.StatusCode]) -> None:
-        """Waits where it may be asked again, and raises what its failure means where it may not."""
-        status, details = reason_of(failure)
-        if status in _REFUSALS and status not in silent:
+    def _meaning(self, failure: grpc.aio.AioRpcError, lost: RendezvousError | None) -> RendezvousError:
+        """Returns the error of a failed call; *lost*: that of the call before, when it was not reached then.
+
+        Raises:
+            CandidateGoneError: it refuses whatever it is asked, is not reached, or hangs.
+        """
+        status, details = failure.code(), " ".join((failure.details() or "").split())
+        if status is _STATUS.UNIMPLEMENTED:
+            raise _NotServedError(f"{self.address} does not serve rendezvous.v1.Score ({details})") from failure
+        if status in _REFUSALS:
             raise CandidateGoneError(f"the candidate at {self.address} refuses ({status.name}): {details}") from failure
-        error = far_failure(failure, from_rpc(failure), attempts.timeout_s)
-        if isinstance(error, CallTimedOutError):
-            self._patience.timed_out(error)
-        else:
-            self._patience.answered()
-        try:
-            pause_s = attempts.pause_after(error)
-        except (UnavailableError, OverloadedError) as last:
-            raise CandidateGoneError(
-                f"the candidate at {self.address} did not answer for {attempts.timeout_s:g} s: {last.message}"
-            ) from failure
-        await asyncio.sleep(pause_s)
+        error = from_rpc(failure)
+        if _GRPC_STATUS not in error.attributes or isinstance(error, _PASSING):
+            return error  # the model's own, or the connection's
+        if status is not _STATUS.DEADLINE_EXCEEDED:
+            return ModelFailedError(f"the candidate answered {status.name}: {details}", error.attributes)
+        if lost is not None:  # its last attempt was cut short
+            raise self._gone(lost) from failure
+        late = timed_out(self._options.timeout_s)
+        self._patience.timed_out(late)
+        return late
+
+    def _gone(self, error: RendezvousError) -> CandidateGoneError:
+        limit_s = self._options.timeout_s
+        return CandidateGoneError(f"the candidate at {self.address} did not answer for {limit_s:g} s: {error.message}")
 
 
 class LoadedCandidate:
