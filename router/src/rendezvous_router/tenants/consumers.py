@@ -71,7 +71,9 @@ class GrantedConsumers:
                 await ModelConsumer(self._client, options).ensure()
             else:
                 if info.config.filter_subject != options.subject:
-                    await js.add_consumer(durable_stream(endpoint), replace(info.config, filter_subject=options.subject))
+                    await js.add_consumer(
+                        durable_stream(endpoint), replace(info.config, filter_subject=options.subject)
+                    )
         except (NatsError, TimeoutError) as error:
             _log.debug("consumer of %s %s of endpoint %s not made yet: %r", model, version, endpoint, error)
         else:
