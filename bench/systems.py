@@ -136,7 +136,7 @@ def rendezvous(
     traced: float | None = None,
     door: str | None = None,
 ) -> Iterator[System]:
-    """(d) This system: router, nats-server, models, and with *extras* a canary and the decoy.
+    """(d) This system: router, nats-server, models, and with *extras* a canary and the archive.
 
     Args:
         workshop: where to keep files.
@@ -144,7 +144,7 @@ def rendezvous(
         rows: rows in a request.
         models: how many models besides the canary: 1, 3 or 5.
         relaxed: nats-server does not flush before each acknowledgement.
-        extras: start a canary and the decoy too.
+        extras: start a canary and the archive too.
         policy: None takes the champion's score whenever it comes.
         traced: share of the requests whose spans the router and the models send to a collector; None: none is set up.
         door: through which is asked, of `bench.doors`; None: gRPC.
@@ -170,8 +170,8 @@ def rendezvous(
         }
         others = [router]
         if extras:
-            command = decoy_command(server.url, workshop.folder / "decoy")
-            others.append(stack.enter_context(running(command, log=workshop.log("decoy"))))
+            command = archive_command(server.url, workshop.folder / "archive")
+            others.append(stack.enter_context(running(command, log=workshop.log("archive"))))
         for child in (*children.values(), *others):
             child.wait_for_line("ready:")
         system = System(
@@ -206,10 +206,10 @@ def _telemetry(workshop: Workshop, traced: float | None) -> Iterator[Mapping[str
         }
 
 
-def decoy_command(nats_url: str, folder: Path) -> list[str]:
-    """Returns the command that archives the endpoint's input parcels into *folder*."""
+def archive_command(nats_url: str, folder: Path) -> list[str]:
+    """Returns the command that archives the endpoint's streams into *folder*."""
     return python_module(
-        "rendezvous_router.decoy", "--endpoint", ENDPOINT, "--nats", nats_url, "--archive", str(folder)
+        "rendezvous_router.cli", "archive", "--endpoint", ENDPOINT, "--nats", nats_url, "--archive", str(folder)
     )
 
 

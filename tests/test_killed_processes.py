@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import nats
-import pyarrow.parquet as pq
 from rendezvous_proto.errors import RendezvousError, UnavailableError
-from rendezvous_router.archive_check import verify_archive
 from rendezvous_router.record import read_parcels
 from rendezvous_sdk import AsyncClient
 
+from tests.support.archiving import rows_of, verify
 from tests.support.caller import Caller
 from tests.support.stack import ENDPOINT, Stack, eventually
 
@@ -124,7 +123,7 @@ async def test_a_killed_nats_server_loses_nothing_that_was_answered(stack: Stack
     await stack.apply(ALONE)
     stack.start_router()
     stack.start_model("tests.support.models:steady")
-    stack.start_decoy(archive)
+    stack.start_archive(archive)
     load = Load(stack)
     running = asyncio.create_task(load.run())
     for _ in range(2):
@@ -150,7 +149,7 @@ async def test_a_killed_nats_server_loses_nothing_that_was_answered(stack: Stack
     await client.close()
 
     async def complete() -> bool:
-        return verify_archive(archive, "sum").requests == len(kept)
+        return verify(archive, "sum").requests == len(kept)
 
     await eventually(complete, "the archive has all that the stream has")
     archived = Counter(archived_ids(archive))
@@ -160,8 +159,7 @@ async def test_a_killed_nats_server_loses_nothing_that_was_answered(stack: Stack
 
 def archived_ids(archive: Path) -> list[str]:
     """Returns the request ids of all archived parcels, with repetitions."""
-    tables = [pq.read_table(path, columns=["request_ids"]) for path in sorted(archive.glob("sum/input/*.parquet"))]
-    return [request_id for table in tables for ids in table["request_ids"].to_pylist() for request_id in ids]
+    return [row["request_id"] for row in rows_of(archive, "inputs", "sum")]
 
 
 async def test_sigterm_answers_what_was_accepted_and_refuses_the_rest(stack: Stack) -> None:

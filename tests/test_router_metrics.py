@@ -82,7 +82,7 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
     """Requests, decisions, scores, late and failed ones, times, replicas and lags are on the page as they were."""
     await stack.apply(SPEC)
     stack.start_router()
-    stack.start_decoy(tmp_path / "archive")
+    stack.start_archive(tmp_path / "archive")
     stack.start_model("tests.support.models:first")
     stack.start_model("tests.support.models:raising", name="second")
     stack.start_model("tests.support.models:slow", name="third")
@@ -133,7 +133,7 @@ async def test_every_metric_of_the_table_is_on_the_page_and_no_other(stack: Stac
     """The table of metrics, from which the docs are made, is what a scrape finds."""
     await stack.apply(SPEC)
     stack.start_router()
-    stack.start_decoy(tmp_path / "archive")
+    stack.start_archive(tmp_path / "archive")
     stack.start_model("tests.support.models:first")
     await ask(stack, 1)
     await report(stack)

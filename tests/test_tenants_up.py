@@ -123,20 +123,22 @@ def until(project: Folder, is_so: Any, what: str) -> None:
         time.sleep(0.1)
 
 
-def decoys(project: Folder) -> set[str]:
-    """Returns the decoys that run, by the archive that they were told."""
+def archives(project: Folder) -> set[str]:
+    """Returns the tenants whose archive runs, as the processes of this machine tell."""
     found = set()
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             words = (entry / "cmdline").read_bytes().decode().split("\0") if entry.name.isdigit() else []
-            if "rendezvous_router.decoy" in words and str(project.folder) in words[words.index("--archive") + 1]:
-                found.add(Path(words[words.index("--archive") + 1]).name)
+            if "rendezvous_router.cli" in words and "--tenant" in words:
+                told = (entry / "environ").read_bytes().decode()
+                if f"RENDEZVOUS_ARCHIVE={project.folder}/" in told:
+                    found.add(words[words.index("--tenant") + 1])
     return found
 
 
 @pytest.mark.timeout(240)
 def test_a_project_with_tenants_and_certificates(running: Folder) -> None:
-    """Its model serves, scores need a key and end with its revocation, tenants come and go with their decoys."""
+    """Its model serves, scores need a key and end with its revocation, tenants come and go with their archives."""
     (model,) = json.loads(running.say("models", "--json"))
     assert (model["endpoint"], model["model"], len(model["replicas"])) == ("credit", "plain", 1)
     assert "valid key is needed" in running.scores()
@@ -149,12 +151,12 @@ def test_a_project_with_tenants_and_certificates(running: Folder) -> None:
     running.say("key", "revoke", key.split("_")[1])
     until(running, lambda: "valid key is needed" in running.scores(key), "the revoked key is refused")
 
-    assert decoys(running) == {"default", "shop"}
+    assert archives(running) == {"default", "shop"}
     running.say("tenant", "add", "late")
-    until(running, lambda: decoys(running) == {"default", "shop", "late"}, "the new tenant has a decoy")
-    until(running, lambda: "archive" in running.log("decoy-late"), "its decoy works")
+    until(running, lambda: archives(running) == {"default", "shop", "late"}, "the new tenant has an archive")
+    until(running, lambda: "archive" in running.log("archive-late"), "its archive works")
     running.say("tenant", "remove", "late", "--yes")
-    until(running, lambda: decoys(running) == {"default", "shop"}, "the decoy of the removed tenant has ended")
+    until(running, lambda: archives(running) == {"default", "shop"}, "the archive of the removed tenant has ended")
 
 
 @pytest.mark.timeout(120)

@@ -1,4 +1,4 @@
-# The router; by another command the decoy, the bridge, and the command line `rendezvous`.
+# The router; by another command the archive, the bridge, and the command line `rendezvous`.
 #   docker build -f compose/images/router.Dockerfile -t rendezvous/router .
 ARG BASE=debian:bookworm-slim
 # Where wheels come from: `index` (PyPI), or `host` (.tools/wheelhouse, see wheelhouse.sh). Hashes are checked either way.

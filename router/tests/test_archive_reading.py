@@ -1,6 +1,5 @@
 """The archive against a real nats-server: everything in it, exactly, once, whatever happens on the way."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 

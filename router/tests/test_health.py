@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from tests.support.processes import Process, python, script
 from tests.support.stack import ENDPOINT, Stack
 
-DECOY = python("-m", "rendezvous_router.decoy")
+ARCHIVE = python("-m", "rendezvous_router.cli", "archive")
 
 
 @pytest.fixture
@@ -137,32 +137,32 @@ def test_a_model_by_its_variable(start: Callable[..., Process], tmp_path: Path) 
     assert json.loads(result.stdout)["serving"] is True
 
 
-def test_the_decoy(start: Callable[..., Process], tmp_path: Path) -> None:
+def test_the_archive(start: Callable[..., Process], tmp_path: Path) -> None:
     """NOT_SERVING before it is connected, SERVING while it is, by its variables; its log is JSON if asked for."""
     server = NatsServer(store=tmp_path / "nats")
     port = find_free_port()
     address = f"127.0.0.1:{port}"
     archive = tmp_path / "kept"
     variables = {"RENDEZVOUS_ARCHIVE": str(archive), "RENDEZVOUS_LOG_FORMAT": "json"}
-    decoy = start(DECOY, RENDEZVOUS_NATS=server.url, RENDEZVOUS_GRPC_PORT=str(port), **variables)
+    process = start(ARCHIVE, RENDEZVOUS_NATS=server.url, RENDEZVOUS_GRPC_PORT=str(port), **variables)
     _until(lambda: ask_health(address) == f"{address} is NOT_SERVING")
     server.start()
     try:
-        assert decoy.wait_ready() == f"ready: decoy, archive {archive}, grpc {address}"
+        assert process.wait_ready() == f"ready: archive {archive}, tenant default, grpc {address}"
         _until(lambda: ask_health(address) == "")
     finally:
         server.stop()
     _until(lambda: ask_health(address) == f"{address} is NOT_SERVING")
-    assert decoy.stop() == 0
-    events = [json.loads(line) for line in decoy.log.read_text().splitlines()]
+    assert process.stop() == 0
+    events = [json.loads(line) for line in process.log.read_text().splitlines()]
     assert "draining; a second signal ends this process at once" in [event["event"] for event in events]
 
 
-def test_a_decoy_without_nats_ends(start: Callable[..., Process]) -> None:
+def test_an_archive_without_nats_ends(start: Callable[..., Process]) -> None:
     """While it waits for NATS, SIGTERM ends it with status 0."""
-    decoy = start(DECOY, RENDEZVOUS_NATS=f"nats://127.0.0.1:{find_free_port()}")
-    _until(lambda: "NATS at" in decoy.log.read_text())
-    assert decoy.stop() == 0
+    process = start(ARCHIVE, RENDEZVOUS_NATS=f"nats://127.0.0.1:{find_free_port()}")
+    _until(lambda: "NATS at" in process.log.read_text())
+    assert process.stop() == 0
 
 
 async def test_the_bridge(nats_server: NatsServer, tmp_path: Path) -> None:

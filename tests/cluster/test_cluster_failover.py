@@ -13,8 +13,9 @@ from nats.errors import Error as NatsError
 from rendezvous_proto.errors import UnavailableError
 from rendezvous_proto.postbox import durable_stream
 from rendezvous_proto.v1 import DecisionRecord
-from rendezvous_router.archive_check import ArchiveReport, read_expected, verify_archive
+from rendezvous_router.archive.verify import EndpointReport, read_stream_states, verify_endpoint
 from rendezvous_router.nats_server import find_free_port
+from rendezvous_sdk.archive.layout import ArchiveRoot
 from rendezvous_sdk.nats_connection import connect
 
 from tests.cluster.answers_on_record import check_record, read_record
@@ -45,7 +46,7 @@ SPEC: dict[str, Any] = {
 
 
 class Installation:
-    """A cluster, two routers behind one address, two replicas of each of two models, a decoy."""
+    """A cluster, two routers behind one address, two replicas of each of two models, an archive."""
 
     def __init__(self, stack: Stack, cluster: NatsCluster, archive: Path) -> None:
         self.stack = stack
@@ -64,21 +65,21 @@ class Installation:
         for name in spec["models"]:
             for _ in range(2):
                 self.stack.start_model(f"tests.support.models:{name}", "--ack-wait", "500ms")
-        self.stack.start_decoy(self.archive)
+        self.stack.start_archive(self.archive)
         self.balancer = Balancer(self.stack.folder, ports)
 
-    async def check_archive(self) -> ArchiveReport:
-        """Waits until the decoy has all that the stream has, and returns what the archive holds."""
+    async def check_archive(self) -> EndpointReport:
+        """Waits until the archive has all that the stream has, and returns what the archive holds."""
         await asyncio.to_thread(self.cluster.wait_healthy)
         client = await connect(self.cluster.urls, name="test", timeout_s=5)
-        reports: list[ArchiveReport] = []
+        reports: list[EndpointReport] = []
 
         async def complete() -> bool:
             try:
-                expected = await read_expected(client, "sum")
+                streams = await read_stream_states(client, "sum")
             except (NatsError, TimeoutError, UnavailableError):
                 return False  # a server that came back does not know yet who leads
-            reports.append(verify_archive(self.archive, "sum", expected=expected))
+            reports.append(verify_endpoint(ArchiveRoot.parse(self.archive), "default", "sum", streams=streams))
             return reports[-1].pending == 0
 
         try:
@@ -227,7 +228,7 @@ def check_outcomes(load: OpenLoop) -> None:
     assert load.latest_s() < FAILOVER_S
 
 
-def check_archive(load: OpenLoop, report: ArchiveReport) -> None:
+def check_archive(load: OpenLoop, report: EndpointReport) -> None:
     """The archive has every request, once a parcel; in several parcels only those that were sent again."""
     assert report.is_complete
     assert report.requests == len(load.outcomes)

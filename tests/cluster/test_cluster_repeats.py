@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from rendezvous_router.archive_check import read_expected, verify_archive
 from rendezvous_router.nats_server import find_free_port
 from rendezvous_router.record import read_decisions
 from rendezvous_sdk.nats_connection import connect
 
+from tests.support.archiving import verify
 from tests.support.caller import Caller
 from tests.support.stack import ENDPOINT, Stack, eventually
 
@@ -28,7 +28,7 @@ async def test_each_router_answers_an_id_once(cluster_stack: Stack, tmp_path: Pa
         cluster_stack.start_router()
         addresses.append(cluster_stack.address)
     cluster_stack.start_model("tests.support.models:first")
-    cluster_stack.start_decoy(tmp_path / "archive")
+    cluster_stack.start_archive(tmp_path / "archive")
     table = {"a": [1.5], "b": [2], "tag": ["x"]}
     async with Caller(addresses[0]) as one, Caller(addresses[1]) as other:
         answer = await one.score(table, request_id="again")
@@ -46,10 +46,9 @@ async def test_each_router_answers_an_id_once(cluster_stack: Stack, tmp_path: Pa
             return [record.decision.request_id for record in found] == ["again", "again"]
 
         await eventually(recorded, "each router's decision is in the record, once")
-        expected = await read_expected(client, "sum")
 
         async def archived() -> bool:
-            report = verify_archive(tmp_path / "archive", "sum", expected=expected)
+            report = verify(tmp_path / "archive", "sum")
             return (report.parcels, report.requests, report.repeated_requests) == (2, 1, ("again",))
 
         await eventually(archived, "both parcels are in the archive, and the id is named as repeated")

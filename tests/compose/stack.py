@@ -109,7 +109,7 @@ class ComposeStack:
 
     def _services(self) -> list[str]:
         """Returns the services that stay up and can be asked how they are."""
-        return [name for name in (*MODELS, "router", "nats", "balancer", "decoy") if self.containers(name)]
+        return [name for name in (*MODELS, "router", "nats", "balancer", "archive") if self.containers(name)]
 
     def logs(self) -> str:
         """Returns the end of what each container said."""
@@ -156,12 +156,14 @@ class ComposeStack:
         return (out or b"").decode()
 
     def verify_archive(self) -> dict[str, Any]:
-        """Waits until the decoy has all inputs, and returns the archive's report."""
+        """Waits until the archive has everything, and returns the archive's report."""
         report: dict[str, Any] = {}
 
         def is_archived() -> bool:
             with contextlib.suppress(AssertionError, APIError):
-                said = self.run("decoy", "rendezvous", "archive", "verify", "credit", "--archive", "/archive", "--json")
+                said = self.run(
+                    "archive", "rendezvous", "archive", "verify", "credit", "--archive", "/archive", "--json"
+                )
                 report.update(json.loads(said)[0])
             return report.get("pending") == 0
 
@@ -172,10 +174,10 @@ class ComposeStack:
         """Returns the ids of all archived requests."""
         code = (
             "import pyarrow.dataset as d\n"
-            "t = d.dataset('/archive/credit/input', format='parquet').to_table(['request_ids'])\n"
-            "print(*(i for ids in t['request_ids'].to_pylist() for i in ids))"
+            "t = d.dataset('/archive/tenant=default/endpoint=credit/kind=inputs', format='parquet')\n"
+            "print(*t.to_table(['request_id'])['request_id'].to_pylist())"
         )
-        return set(self.run("decoy", "python", "-c", code).split())
+        return set(self.run("archive", "python", "-c", code).split())
 
 
 def read_json(url: str) -> Any:

@@ -14,7 +14,7 @@ from tests.compose.stack import MODELS, ComposeStack, read_json
 
 pytestmark = pytest.mark.timeout(900)  # the first test also waits for the images to be built
 
-OURS = ("router", "decoy", *MODELS)
+OURS = ("router", "archive", *MODELS)
 DEADLINE_S = 0.5
 """Of the endpoint's policy."""
 
@@ -107,9 +107,9 @@ def test_answers_go_on_without_the_champion(stack: ComposeStack) -> None:
     assert len(late) <= load.outcomes.sent * 0.02, late
 
 
-@pytest.mark.parametrize("service", ["router", "nats", "decoy"])
+@pytest.mark.parametrize("service", ["router", "nats", "archive"])
 def test_nothing_accepted_is_lost(stack: ComposeStack, service: str) -> None:
-    """The router, nats-server or the decoy is killed under load: each request is answered once, and archived."""
+    """The router, nats-server or the archive is killed under load: each request is answered once, and archived."""
     with Load(stack.address, rate=20) as load:
         stack.wait(lambda: load.answered() > 20, "answers")
         stack.container(service).kill()
@@ -124,7 +124,7 @@ def test_nothing_accepted_is_lost(stack: ComposeStack, service: str) -> None:
     assert load.outcomes.answers.keys() <= stack.archived_ids()
 
 
-@pytest.mark.parametrize("service", [*MODELS, "decoy", "router"])
+@pytest.mark.parametrize("service", [*MODELS, "archive", "router"])
 def test_stopping_takes_no_longer_than_draining(stack: ComposeStack, service: str) -> None:
     """`docker stop` ends each container by itself, with status 0, within the time that Compose gives it."""
     container = stack.container(service)

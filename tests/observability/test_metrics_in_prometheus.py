@@ -46,10 +46,10 @@ async def ask_a_round(caller: Caller) -> Counter[str]:
 
 @pytest.mark.timeout(180)
 async def test_every_panel_shows_what_happened(stack: Stack, prometheus: Path, tmp_path: Path) -> None:
-    """Models that fail, are late, are not there; a decoy; nats-server gone: each panel has data, counts are exact."""
+    """Models that fail, are late, are not there; archive, nats-server gone: each panel has data, counts are exact."""
     await stack.apply(SPEC)
     stack.start_router()
-    stack.start_decoy(tmp_path / "archive")
+    stack.start_archive(tmp_path / "archive")
     stack.start_model("tests.support.models:first")
     stack.start_model("tests.support.models:raising", name="failing")
     stack.start_model("tests.support.models:slow", name="late")

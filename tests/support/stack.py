@@ -1,4 +1,4 @@
-"""A whole installation for one test: nats-server, router, models, decoy; each a real process."""
+"""A whole installation for one test: nats-server, router, models, archive; each a real process."""
 
 import asyncio
 import json
@@ -131,10 +131,10 @@ class Stack:
         command = [script("rendezvous"), "bridge", "--endpoint", endpoint, "--model", model, "--to", to]
         return self._start(f"bridge-{model}", [*command, "--nats", self.server.url, *arguments])
 
-    def start_decoy(self, archive: Path) -> Process:
-        """Starts the decoy."""
-        command = python("-m", "rendezvous_router.decoy", "--nats", self.server.url, "--archive", str(archive))
-        return self._start("decoy", command)
+    def start_archive(self, archive: Path) -> Process:
+        """Starts the process that archives."""
+        command = python("-m", "rendezvous_router.cli", "archive", "--nats", self.server.url)
+        return self._start("archive", [*command, "--archive", str(archive)])
 
     def stop(self) -> None:
         """Ends everything, the last started first."""

@@ -123,9 +123,9 @@ class TenantHouse:
         command += ["--nats", self.server.url, *arguments]
         return self.stack._start(f"{name}-{key.id}", command, {"RENDEZVOUS_KEY": key.text})
 
-    def start_decoy(self, tenant: str, archive: Path) -> Process:
-        """Starts a tenant's decoy."""
+    def start_archive(self, tenant: str, archive: Path) -> Process:
+        """Starts a tenant's archive."""
         key = self.tenancy.key("decoy", tenant)
-        command = [script("python"), "-m", "rendezvous_router.decoy", "--nats", self.server.url]
-        command += ["--archive", str(archive)]
-        return self.stack._start(f"decoy-{tenant}", command, {"RENDEZVOUS_KEY": key.text})
+        command = [script("python"), "-m", "rendezvous_router.cli", "archive", "--nats", self.server.url]
+        command += ["--archive", str(archive), "--tenant", tenant]
+        return self.stack._start(f"archive-{tenant}", command, {"RENDEZVOUS_KEY": key.text})

@@ -54,9 +54,9 @@ async def kept(town: Town) -> dict[str, Any]:
 
 
 def archive(town: Town) -> dict[str, str]:
-    """Lets the prey's decoy write what is new, and returns a hash of each file of the archive."""
+    """Lets the prey's archive write what is new, and returns a hash of each file of the archive."""
     folder = town.folder / "archive"
-    town.house.start_decoy(PREY_TENANT, folder).stop()
+    town.house.start_archive(PREY_TENANT, folder).stop()
     return read_files(folder)
 
 

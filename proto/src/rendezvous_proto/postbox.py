@@ -58,7 +58,7 @@ MAX_ACK_PENDING = 1000
 """Most parcels of one model version that are delivered and not yet acknowledged, over all its replicas."""
 
 DECOY_CONSUMER = "decoy"
-"""Durable consumer of the process that archives every input."""
+"""Durable consumer of the archive, on both streams."""
 
 ENDPOINTS_BUCKET = "rv_endpoints"
 """Bucket of specifications: key `endpoint_key`, value the specification as JSON."""

@@ -103,9 +103,9 @@ class Project(Struct, frozen=True):
         Literal["flushed", "relaxed"],
         Meta(description="flushed: on disk before acknowledged; relaxed: faster, a power cut loses what is young."),
     ] = "flushed"
-    archive: Annotated[str, Meta(description="Folder of the archive, from the file's folder.")] = (
-        f"{STATE_FOLDER}/archive"
-    )
+    archive: Annotated[
+        str, Meta(description="Archive: a folder, from the file's folder, or a URL (s3://bucket/prefix).")
+    ] = f"{STATE_FOLDER}/archive"
 
 
 def parse_project(data: object) -> Project:

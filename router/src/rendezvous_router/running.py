@@ -1,4 +1,4 @@
-"""Runs a project on one machine: nats-server, router, decoy and models as supervised child processes."""
+"""Runs a project on one machine: nats-server, router, archive and models as supervised child processes."""
 
 import asyncio
 import fcntl
@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from rendezvous.spec import EndpointSpec
 from rendezvous_proto.errors import RendezvousError
+from rendezvous_sdk.archive.layout import DEFAULT_TENANT, is_url, shown_root
 from rendezvous_sdk.nats_connection import connect
 from rendezvous_sdk.tasks import end_tasks
 
@@ -93,7 +94,7 @@ class RunningProject:
         self.nats_url = nats_url or ""
         self.grpc_address = ""
         self.rest_address = ""
-        self.archive = (folder / project.archive).absolute()
+        self.archive = project.archive if is_url(project.archive) else str((folder / project.archive).absolute())
         self.models: list[ModelReadiness] = []
         self._state_folder = (folder / STATE_FOLDER).absolute()
         self._passes = Passes(project, folder, insecure=insecure)
@@ -126,7 +127,7 @@ class RunningProject:
             await self._put_specs(client)
             await self._start_router(client)
             for tenant in self._tenants:
-                await self._start_decoy(tenant)
+                await self._start_archive(tenant)
             await self._start_models(client)
         finally:
             await client.close()
@@ -136,7 +137,7 @@ class RunningProject:
             nats=self.nats_url,
             grpc=self.grpc_address,
             rest=self.rest_address,
-            archive=str(self.archive),
+            archive=self.archive,
             tenant=self.project.tenant,
             certs="" if self.project.certs is None else str((self.folder / self.project.certs).absolute()),
             pid=os.getpid(),
@@ -220,14 +221,19 @@ class RunningProject:
                 return True
         return False
 
-    async def _start_decoy(self, tenant: str | None) -> None:
-        archive = self.archive if tenant is None else self.archive / tenant
-        self._say(f"decoy, archive {archive}")
-        command = find_command(["python", "-m", "rendezvous_router.decoy"])
-        options = ["--nats", self.nats_url, "--archive", str(archive)]
+    async def _start_archive(self, tenant: str | None) -> None:
+        whose = "" if tenant is None else f" of tenant {tenant}"
+        self._say(f"archive{whose}, {shown_root(self.archive)}")
+        command = find_command(["python", "-m", "rendezvous_router.cli", "archive"])
+        options = ["--nats", self.nats_url, "--tenant", tenant or DEFAULT_TENANT]
         # It would take the router's port where the environment names one.
-        environment = {**self._passes.environment("decoy", tenant), "RENDEZVOUS_GRPC_PORT": ""}
-        child = Child(name=_decoy_name(tenant), command=[*command, *options], environment=environment)
+        # By the environment, not a command line that all can read: there may be secrets in a URL.
+        environment = {
+            **self._passes.environment("decoy", tenant),
+            "RENDEZVOUS_GRPC_PORT": "",
+            "RENDEZVOUS_ARCHIVE": self.archive,
+        }
+        child = Child(name=_archive_name(tenant), command=[*command, *options], environment=environment)
         await self._supervisor.start(child)
 
     @property
@@ -235,7 +241,7 @@ class RunningProject:
         return [None] if self._passes.tenancy is None else self._passes.tenancy.names
 
     async def _follow(self, tenancy: Tenancy) -> None:
-        """Makes nats-server take up what changes in the register; decoys come and go with their tenants."""
+        """Makes nats-server take up what changes in the register; archives come and go with their tenants."""
         told = ""
         while True:
             await asyncio.sleep(LOOK_S)
@@ -245,20 +251,20 @@ class RunningProject:
             except Exception as error:  # noqa: BLE001 # whatever it is: who no longer follows would keep revoked keys
                 fault = f"the register stays as it was: {error or type(error).__name__}"
             try:
-                await self._match_decoys(tenancy.names)
+                await self._match_archives(tenancy.names)
             except Exception as error:  # noqa: BLE001 # as above
-                fault = fault or f"a tenant has no decoy: {error or type(error).__name__}"
+                fault = fault or f"a tenant has no archive: {error or type(error).__name__}"
             if fault and fault != told:
                 self._say(fault)
             told = fault
 
-    async def _match_decoys(self, tenants: Sequence[str]) -> None:
-        """Starts the decoys of new tenants and stops those of removed ones, which nobody waits for."""
-        wanted = {_decoy_name(tenant): tenant for tenant in tenants}
-        running = {name for name in self._supervisor.names if name.startswith(_decoy_name(""))}
+    async def _match_archives(self, tenants: Sequence[str]) -> None:
+        """Starts the archives of new tenants and stops those of removed ones, which nobody waits for."""
+        wanted = {_archive_name(tenant): tenant for tenant in tenants}
+        running = {name for name in self._supervisor.names if name.startswith(_archive_name(""))}
         self._leaving = {name: task for name, task in self._leaving.items() if not task.done()}
         for name in wanted.keys() - running:
-            await self._start_decoy(wanted[name])
+            await self._start_archive(wanted[name])
         for name in running - wanted.keys() - self._leaving.keys():
             self._leaving[name] = asyncio.create_task(self._supervisor.stop_child(name), name=f"stop {name}")
             self._say(f"{name} is stopped: its tenant was removed")
@@ -327,8 +333,8 @@ def _from_here(address: str) -> str:
     return address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 # replaced, not bound
 
 
-def _decoy_name(tenant: str | None) -> str:
-    return "decoy" if tenant is None else f"decoy-{tenant}"
+def _archive_name(tenant: str | None) -> str:
+    return "archive" if tenant is None else f"archive-{tenant}"
 
 
 def _process_names(name: str, replicas: int) -> list[str]:

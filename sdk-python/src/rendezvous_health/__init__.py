@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="rendezvous-health",
-        description="Asks a router, model, decoy or bridge how it is. Exit status: 0 SERVING, 1 not, 2 wrong usage.",
+        description="Asks a router, model, archive or bridge how it is. Exit status: 0 SERVING, 1 not, 2 wrong usage.",
     )
     parser.add_argument("address", nargs="?", help="HOST:PORT; default: 127.0.0.1:$RENDEZVOUS_GRPC_PORT")
     parser.add_argument("--service", default="", help="ask about one service; default: the process as a whole")

@@ -1,4 +1,4 @@
-"""gRPC health for processes that serve nothing else by gRPC: the decoy, the bridge."""
+"""gRPC health for processes that serve nothing else by gRPC: the archive, the bridge."""
 
 import asyncio
 from collections.abc import Callable

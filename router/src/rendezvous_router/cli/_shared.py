@@ -21,7 +21,6 @@ from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
-from rendezvous_router._archive_files import ArchiveError
 from rendezvous_router._state import find_state, find_state_folder
 from rendezvous_router.nats_server import NatsServerError
 from rendezvous_router.passes import TENANTS_FOLDER
@@ -38,7 +37,6 @@ DEFAULT_GRPC = "127.0.0.1:8001"
 
 _CONNECT_TIMEOUT_S = 5.0
 _EXPECTED = (
-    ArchiveError,
     ConnectionError,
     LostUpdateError,
     NatsServerError,
@@ -144,12 +142,6 @@ def authority(option: str | None) -> Path | None:
     """Returns the authority of the running project's router; None: it has none, or another router is meant."""
     state = None if option else find_state(Path.cwd())
     return Path(state.certs) / "ca.pem" if state is not None and state.certs else None
-
-
-def archive_folder(option: Path | None) -> Path:
-    """Returns the archive's folder: option, running project, `archive`."""
-    state = None if option else find_state(Path.cwd())
-    return option or (Path(state.archive) if state else Path("archive"))
 
 
 def nats_credentials(option: str | None) -> Credentials:

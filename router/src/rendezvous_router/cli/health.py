@@ -11,7 +11,7 @@ from rendezvous_router.cli._shared import JsonOption, error_console, print_json
 def health(
     address: Annotated[
         str | None,
-        typer.Argument(help="HOST:PORT of a router, model, decoy or bridge; none: 127.0.0.1:$RENDEZVOUS_GRPC_PORT."),
+        typer.Argument(help="HOST:PORT of a router, model, archive or bridge; none: 127.0.0.1:$RENDEZVOUS_GRPC_PORT."),
     ] = None,
     service: Annotated[str, typer.Option(help="Ask about one service; none: the process as a whole.")] = "",
     timeout: Annotated[str, typer.Option(help="Longest wait for the answer.")] = "1s",

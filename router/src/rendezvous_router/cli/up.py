@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rendezvous_sdk.archive.layout import shown_root
 
 from rendezvous_router.cli._shared import JsonOption, cell, console, new_table, note, print_json, run
 from rendezvous_router.project import load_project, load_spec
@@ -29,7 +30,7 @@ def up(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Runs a project on this machine: nats-server, router, decoy and models, until Ctrl-C.
+    """Runs a project on this machine: nats-server, router, archive and models, until Ctrl-C.
 
     Processes that die are started again. Logs: .rendezvous/logs beside the project file.
     """
@@ -87,7 +88,7 @@ def _show(running: RunningProject, *, as_json: bool) -> None:
                 "nats": running.nats_url,
                 "grpc": running.grpc_address,
                 "rest": running.rest_address,
-                "archive": str(running.archive),
+                "archive": running.archive,
                 "endpoints": [spec.endpoint for spec in running.specs],
                 "models": [
                     {"name": model.name, "ready": model.is_ready, "replicas": list(model.replicas)}
@@ -99,7 +100,7 @@ def _show(running: RunningProject, *, as_json: bool) -> None:
         return
     table = new_table("what", "where", "pid")
     doors = f"grpc {running.grpc_address}, rest {running.rest_address}"
-    places = {"nats": running.nats_url, "router": doors, "decoy": str(running.archive)}
+    places = {"nats": running.nats_url, "router": doors, "archive": shown_root(running.archive)}
     for model in running.models:
         addresses = ", ".join(replica["grpc"] for replica in model.replicas)
         places[f"model-{model.name}"] = addresses if model.is_ready else f"not ready, see {model.log}"

@@ -29,11 +29,13 @@ __all__ = [
     "endpoint_folder",
     "entry_name",
     "file_name",
+    "is_url",
     "kind_folder",
     "manifest_folder",
     "parse_entry_name",
     "parse_file_name",
     "replay_source",
+    "shown_root",
 ]
 
 KINDS = ("inputs", "raw", "scores", "enrichments", "decisions", "feedback")
@@ -68,7 +70,7 @@ class ArchiveRoot:
     path: str
     """Path of the root on it, without a slash at the end."""
     text: str
-    """As it was given, for messages. Without what follows a `?`: there may be secrets."""
+    """As it was given, for messages, without the parts of a URL that may be secrets."""
 
     @classmethod
     def parse(cls, root: "str | Path | ArchiveRoot") -> "ArchiveRoot":
@@ -85,7 +87,7 @@ class ArchiveRoot:
         if not is_url(root):
             path = Path(root).absolute()
             return cls(pafs.LocalFileSystem(), str(path), str(root))
-        shown = str(root).partition("?")[0]
+        shown = shown_root(str(root))
         try:
             filesystem, path = pafs.FileSystem.from_uri(str(root))
         except (OSError, ValueError, NotImplementedError) as error:
@@ -104,6 +106,15 @@ class ArchiveRoot:
     def at(self, relative: str) -> str:
         """Returns the path, on the file system, of something below the root."""
         return f"{self.path}/{relative}"
+
+
+def shown_root(root: str) -> str:
+    """Returns a root as messages and processes may show it: a URL without user, password and options."""
+    if not is_url(root):
+        return root
+    scheme, _, rest = root.partition("?")[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def is_url(root: str | Path) -> bool:
