@@ -66,6 +66,11 @@ class RecordedDecision(Struct, frozen=True):
     error: str = ""
     """Name of the error that was answered; empty: none."""
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was decided, and then refused for what is none of the policy's doing, as any other would be."""
+        return self.error not in ("", NO_ANSWER)
+
 
 class RecordedRequest(Struct, frozen=True):
     """One request as the record has it."""
@@ -146,7 +151,7 @@ class Trial:
                 force=request.force,
             )
         except ForceError as error:
-            return Verdict(REFUSED, (), 0, None, str(error), is_changed=not was.error)
+            return Verdict(REFUSED, (), 0, None, str(error), is_changed=was.error != NO_ANSWER)
         columns = self._answer(request, decision)
         due_ns = round(decision.decided_at * 1e9)
         # The same moment settles it as did then, so the router would have come to it as late as it did.
@@ -202,8 +207,8 @@ class Trial:
         return values if kind is None else [_narrow(value, kind) for value in values]
 
     def _is_same(self, columns: Columns | None, was: RecordedDecision) -> bool:
-        if was.error not in ("", NO_ANSWER):
-            return True  # decided, and then refused for what is none of the policy's doing
+        if was.is_refused:
+            return True
         if columns is None or was.columns is None:
             return columns is None and was.columns is None
         before = was.columns
@@ -311,7 +316,9 @@ class BacktestSummary:
         """Count one request and the verdict on it."""
         was = request.decided
         self.recorded.add(was.rule, was.models, was.decided_after_ns, is_error=bool(was.error))
-        self.tried.add(verdict.rule, verdict.models, verdict.decided_after_ns, is_error=verdict.columns is None)
+        self.tried.add(
+            verdict.rule, verdict.models, verdict.decided_after_ns, is_error=verdict.columns is None or was.is_refused
+        )
         self.moved += verdict.rule != was.rule or verdict.models != was.models
         self.derived += bool(verdict.derived)
         self.seen.update([arrival.score.model for arrival in request.arrivals])

@@ -56,16 +56,21 @@ class Record:
         """Decisions that the record has."""
         return sum(piece.requests for piece in self.pieces)
 
-    def read(self, policies: Policies) -> Iterator[FoundRequest]:
-        """Yields all requests in the order in which they were decided; *policies* tells what was in force."""
-        repeated = {request_id for (request_id,) in self._ask(queries.repeated_requests()).to_pydict()["request_id"]}
+    def read(self, policies: Policies, *, with_repeats: bool = False) -> Iterator[FoundRequest]:
+        """Yields all requests in the order in which they were decided.
+
+        Args:
+            policies: tells what was in force.
+            with_repeats: also decisions on requests that had been decided before: a client tried again.
+        """
+        repeated = set(self._ask(queries.repeated_requests()).column("request_id").to_pylist())
         decided: set[str] = set()
         if self._truths:
             self._archive.connection.execute(queries.keep_truths(self._truths))
         for piece in self.pieces:
             assembly = self._assemble(piece)
             for number, request_id in enumerate(assembly.request_ids):
-                if request_id in repeated:
+                if request_id in repeated and not with_repeats:
                     if request_id in decided:
                         self.repeats += 1
                         continue
