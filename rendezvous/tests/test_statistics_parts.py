@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rendezvous.statistics import (
     Calibration,
     Confusion,
+    GroupedMoments,
     JointMoments,
     Moments,
     NumberAgreement,
@@ -183,3 +184,16 @@ def test_rows_of_a_request_count_as_one_value() -> None:
     assert request_means(np.asarray([0.0, 3.0, 5.0, 0.0, 2.0]), numbers).tolist() == [2.0, 1.0, 5.0]
     assert number_requests(np.asarray([4, 2, 1])) == (None, 3)
     assert number_requests(np.zeros(0, np.int64)) == (None, 0)
+
+
+def test_moments_of_groups_are_those_of_each_apart() -> None:
+    """Each group, each with all before it, and all together; a group without values has none."""
+    groups = RNG.integers(0, 4, SIZE)
+    grouped = merged(lambda: GroupedMoments(5), OTHERS, groups)
+    for number, (own, so_far) in enumerate(zip(grouped.each(), grouped.up_to_each(), strict=True)):
+        for found, expected in ((own, OTHERS[groups == number]), (so_far, OTHERS[groups <= number])):
+            assert found.count == len(expected)
+            if len(expected):
+                assert (found.mean, found.variance) == pytest.approx((expected.mean(), expected.var()), rel=1e-9)
+    assert grouped.total().mean == pytest.approx(OTHERS.mean())
+    assert math.isnan(grouped.each()[4].variance)

@@ -9,11 +9,12 @@ turns values of rows into one value for each request.
 
 from rendezvous.statistics.agreement import Confusion, NumberAgreement
 from rendezvous.statistics.calibration import Calibration
+from rendezvous.statistics.grouped import GroupedMoments
 from rendezvous.statistics.losses import absolute_error, brier, log_loss, squared_error
 from rendezvous.statistics.moments import JointMoments, Moments
 from rendezvous.statistics.quantiles import Quantiles
 from rendezvous.statistics.ranking import Ranking
-from rendezvous.statistics.requests import request_means
+from rendezvous.statistics.requests import number_requests, request_means
 from rendezvous.statistics.samples import Smallest, rank_correlation
 from rendezvous.statistics.sequences import (
     ASYMPTOTIC,
@@ -31,6 +32,7 @@ __all__ = [
     "MINIMUM_REQUESTS",
     "Calibration",
     "Confusion",
+    "GroupedMoments",
     "Interval",
     "JointMoments",
     "Moments",
@@ -43,6 +45,7 @@ __all__ = [
     "brier",
     "log_loss",
     "mixture_boundary",
+    "number_requests",
     "rank_correlation",
     "request_means",
     "squared_error",

@@ -1,0 +1,120 @@
+"""Truths, groups and other facts of rows, looked up by their hashes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+from rendezvous_sdk.archive.sql_text import name
+
+from rendezvous_router.compare.census import Slice
+from rendezvous_router.compare.pairs import Pairs, Vocabulary, find_places
+from rendezvous_router.compare.truths import Truths
+
+__all__ = ["Grouping", "KnownTruths"]
+
+_Array = npt.NDArray[Any]
+MOST_GROUPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _ByHash:
+    keys: _Array
+    values: _Array
+
+    @classmethod
+    def of(cls, keys: _Array, values: _Array) -> "_ByHash":
+        keys, first = np.unique(keys, return_index=True)
+        return cls(keys, values[first])
+
+    def find(self, wanted: _Array, missing: float) -> _Array:
+        if not len(self.keys):
+            return np.full(len(wanted), missing)
+        at = find_places(self.keys, wanted)
+        return np.where(at >= 0, self.values[at], missing)
+
+
+class KnownTruths:
+    """Truths by row, in memory: 16 bytes each.
+
+    Args:
+        connection: with the table `compared_truths`.
+        truths: what is in it.
+        vocabulary: gets the labels among them.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, truths: Truths, vocabulary: Vocabulary) -> None:
+        self._tables: list[_ByHash] = []
+        self._vocabulary = vocabulary
+        self._is_text = truths.is_text
+        if not truths.task:
+            return
+        value = "text" if truths.is_text else "number"
+        for key, which in (("hash(request_id, CAST(row AS INTEGER))", "row >= 0"), ("hash(request_id)", "row < 0")):
+            self._tables.append(self._read(connection, f"SELECT {key}, {value} FROM compared_truths WHERE {which}"))  # noqa: S608
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, query: str) -> _ByHash:
+        keys, values = [np.zeros(0, np.uint64)], [np.zeros(0)]
+        for batch in connection.sql(query).to_arrow_reader(1_000_000):
+            keys.append(batch.column(0).to_numpy())
+            values.append(self._values(batch.column(1)))
+        return _ByHash.of(np.concatenate(keys), np.concatenate(values))
+
+    def _values(self, column: Any) -> _Array:
+        import pyarrow as pa  # noqa: PLC0415
+
+        if not self._is_text:
+            return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+        return self._vocabulary.encode(pa.chunked_array([column])).astype(np.float64)
+
+    def of(self, pairs: Pairs) -> _Array:
+        """Returns the truth of each row: a number, or that of a label; NaN unknown. A row's own counts first."""
+        found = np.full(pairs.count, np.nan)
+        for table, key in zip(self._tables, (pairs.place, pairs.request), strict=False):
+            missing = np.isnan(found)
+            if len(table.keys) and missing.any():
+                # Request hashes are not in order; looking up needs none of the wanted.
+                found[missing] = table.find(key[missing], np.nan)
+        return found
+
+
+class Grouping:
+    """Numbers rows by the value of an input column: the most frequent values, then all others together.
+
+    Args:
+        connection: to an archive's views.
+        column: name of the column, in the archive.
+        condition: which inputs count, in SQL.
+    """
+
+    REST = "(all others)"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, column: str, condition: str) -> None:
+        self._connection = connection
+        self._value = f"CAST({name(column)} AS VARCHAR)"
+        rows = connection.execute(
+            f"SELECT {self._value}, count(*) FROM inputs WHERE {condition} "  # noqa: S608 # quoted names
+            f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_GROUPS + 1}"
+        ).fetchall()
+        self._numbers = {value: number for number, (value, _) in enumerate(rows[:MOST_GROUPS])}
+        self.names = ["(missing)" if value is None else str(value) for value in self._numbers]
+        """The groups' names."""
+        if len(rows) > MOST_GROUPS:
+            self.names.append(self.REST)
+
+    def of(self, part: Slice, pairs: Pairs) -> _Array:
+        """Returns the number of each row's group; -1: its input is not in the archive."""
+        found = self._connection.cursor().sql(
+            f"SELECT hash(request_id, row), {self._value} FROM inputs "  # noqa: S608 # quoted names
+            f"WHERE stream_sequence BETWEEN {part.first} AND {part.last}"
+        )
+        keys, values = [np.zeros(0, np.uint64)], [np.zeros(0)]
+        for batch in found.to_arrow_reader(1_000_000):
+            coded = batch.column(1).dictionary_encode()
+            of_code = [self._numbers.get(each, MOST_GROUPS) for each in coded.dictionary.to_pylist()]
+            of_code.append(self._numbers.get(None, MOST_GROUPS))
+            places = coded.indices.fill_null(len(of_code) - 1).to_numpy(zero_copy_only=False)
+            keys.append(batch.column(0).to_numpy())
+            values.append(np.asarray(of_code, np.float64)[places])
+        return _ByHash.of(np.concatenate(keys), np.concatenate(values)).find(pairs.place, -1).astype(np.int64)

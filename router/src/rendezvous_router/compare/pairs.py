@@ -1,0 +1,241 @@
+"""Scores of two models on the same rows, in batches: read in slices, paired, each row once.
+
+DuckDB reads a slice; NumPy pairs it by sorting 64-bit hashes of (request id, row), which also finds repeats. A million
+requests take a slice's memory, whatever the archive has. The chance that any two of a slice's rows share a hash by
+accident is about one in ten million.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rendezvous_router.compare.census import Side, Slice
+from rendezvous_router.compare.columns import Columns
+
+__all__ = ["Pairs", "Reader", "Scores", "Vocabulary", "find_places"]
+
+_Array = npt.NDArray[Any]
+_REMEMBERED = 16_000_000
+"""Rows behind which a repeat of a request is no longer known as one: 8 bytes each."""
+_MOST_LABELS = 1000
+
+
+class Vocabulary:
+    """Numbers of labels, the same in every batch."""
+
+    OTHER = -2
+    """Number of labels beyond the thousandth: they equal none."""
+    NONE = -1
+    """Number of a missing label."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The labels by their numbers."""
+        return list(self._numbers)
+
+    def number(self, label: str) -> int:
+        """Returns a label's number."""
+        if label not in self._numbers and len(self._numbers) >= _MOST_LABELS:
+            return self.OTHER
+        return self._numbers.setdefault(label, len(self._numbers))
+
+    def encode(self, labels: pa.ChunkedArray) -> _Array:
+        """Returns the number of each label."""
+        if labels.null_count == len(labels):
+            return np.full(len(labels), self.NONE, np.int64)
+        coded = pc.dictionary_encode(labels).combine_chunks()
+        coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+        numbers = np.asarray([self.number(each) for each in coded.dictionary.to_pylist()] or [self.NONE], np.int64)
+        places = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+        return np.where(places < 0, self.NONE, numbers[places])
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of one model, one element for each row."""
+
+    value: _Array
+    """The score; NaN where it failed or gave none."""
+    label: _Array
+    """Number of the label."""
+    is_failed: _Array
+    """Whether it answered with an error."""
+    is_late: _Array
+    """Whether it came after the request's deadline."""
+    after_us: _Array
+    """Microseconds after the parcel was stored; NaN unknown."""
+
+    def take(self, places: _Array) -> "Scores":
+        """Returns some of them."""
+        return Scores(*(getattr(self, name)[places] for name in Scores.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Rows that both models have a score of, errors too; one element for each."""
+
+    request: _Array
+    """Hash of the request's id."""
+    place: _Array
+    """Hash of the request's id and the row; ascending."""
+    parcel: _Array
+    """Stream sequence of the parcel."""
+    asked_us: _Array
+    """When the request was stored, microseconds since 1970-01-01 UTC."""
+    first: Scores
+    """Of the first model."""
+    second: Scores
+    """Of the second."""
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.place)
+
+    @property
+    def both_scored(self) -> _Array:
+        """Whether neither failed."""
+        return ~(self.first.is_failed | self.second.is_failed)
+
+
+@dataclass(slots=True)
+class Unpaired:
+    """Rows that cannot be compared."""
+
+    only_first: int = 0
+    """Scored by the first alone."""
+    only_second: int = 0
+    """Scored by the second alone."""
+    repeats: int = 0
+    """Scored before, in another parcel or delivery."""
+
+
+class Reader:
+    """Reads the pairs of two models, slice by slice.
+
+    Args:
+        connection: to an archive's views.
+        columns: the compared columns.
+        sides: the two models.
+        condition: which scores count, in SQL.
+        vocabulary: gets the labels.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        columns: Columns,
+        sides: tuple[Side, Side],
+        *,
+        condition: str,
+        vocabulary: Vocabulary,
+    ) -> None:
+        self._connection = connection
+        self._columns = columns
+        self._sides = sides
+        self._condition = condition
+        self._vocabulary = vocabulary
+        self._seen = np.zeros(0, np.uint64)
+        self.unpaired = Unpaired()
+        """What could not be paired so far."""
+
+    def pairs(self, slices: list[Slice]) -> Iterator[tuple[Slice, Pairs]]:
+        """Yields each slice's pairs; while one is worked on, the next is read."""
+        with ThreadPoolExecutor(1, thread_name_prefix="compare") as ahead:
+            reading = [ahead.submit(self._read, part) for part in slices[:1]]
+            for number, part in enumerate(slices):
+                table = reading.pop().result()
+                reading += [ahead.submit(self._read, each) for each in slices[number + 1 : number + 2]]
+                yield part, self._pair(table)
+
+    def _read(self, part: Slice) -> pa.Table:
+        first, second = (side.condition for side in self._sides)
+        query = (
+            "SELECT hash(request_id) AS request, hash(request_id, row) AS place, "  # noqa: S608 # quoted names and texts
+            f"{first} AS is_first, parcel_sequence, epoch_us(stored_at) AS stored_us, "
+            f"error_code IS NOT NULL AS failed, coalesce(late, false) AS late, CAST(after_us AS DOUBLE) AS after_us, "
+            f"{self._columns.score_sql} AS score, "
+            f"{self._columns.label_sql} AS label FROM scores "
+            f"WHERE {part.condition} AND row IS NOT NULL AND ({first} OR {second}) AND {self._condition}"
+        )
+        return self._connection.cursor().sql(query).to_arrow_table()
+
+    def _pair(self, table: pa.Table) -> Pairs:
+        columns = {name: _numpy(table[name]) for name in table.column_names if name != "label"}
+        labels = self._vocabulary.encode(table["label"])
+        is_first = columns["is_first"]
+        place, stored = columns["place"], columns["stored_us"]
+        chosen = []
+        for side, which in zip(self._sides, (np.flatnonzero(is_first), np.flatnonzero(~is_first)), strict=True):
+            # Of several, the first live one counts, and the last that a replay made.
+            rank = stored[which] if side.is_live else -stored[which]
+            kept = _first_of_each(place[which], rank)
+            self.unpaired.repeats += len(which) - len(kept)
+            chosen.append(which[kept])
+        first, second = self._common(place, *chosen)
+        asked = np.where(np.isnan(columns["after_us"][first]), columns["after_us"][second], columns["after_us"][first])
+        base = np.where(np.isnan(columns["after_us"][first]), stored[second], stored[first])
+        every = Scores(columns["score"], labels, columns["failed"], columns["late"], columns["after_us"])
+        return Pairs(
+            columns["request"][first],
+            place[first],
+            columns["parcel_sequence"][first],
+            base - np.nan_to_num(asked).astype(np.int64),
+            every.take(first),
+            every.take(second),
+        )
+
+    def _common(self, place: _Array, first: _Array, second: _Array) -> tuple[_Array, _Array]:
+        found = find_places(place[second], place[first])
+        is_common = found >= 0
+        self.unpaired.only_first += int((~is_common).sum())
+        self.unpaired.only_second += len(second) - int(is_common.sum())
+        first, second = first[is_common], second[found[is_common]]
+        is_new = find_places(self._seen, place[first]) < 0
+        self.unpaired.repeats += int((~is_new).sum())
+        first, second = first[is_new], second[is_new]
+        self._remember(place[first])
+        return first, second
+
+    def _remember(self, places: _Array) -> None:
+        seen = places if len(self._seen) + len(places) > _REMEMBERED else np.concatenate((self._seen, places))
+        # Two ascending runs: merged, not sorted.
+        self._seen = np.sort(seen, kind="stable")
+
+
+def find_places(known: _Array, wanted: _Array) -> _Array:
+    """Returns where each of *wanted* is in *known*, which ascends without repeats; -1: nowhere."""
+    if not len(known):
+        return np.full(len(wanted), -1, np.int64)
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return np.where(known[at] == wanted, at, -1)
+
+
+def _first_of_each(keys: _Array, rank: _Array) -> _Array:
+    """Returns where the lowest rank of each key is, by ascending key."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    is_new = np.ones(len(keys), np.bool_)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    if not is_new.all():
+        again = ~is_new
+        repeated = again.copy()
+        repeated[:-1] |= again[1:]
+        few = order[repeated]
+        order[repeated] = few[np.lexsort((rank[few], keys[few]))]
+    return order[is_new]
+
+
+def _numpy(column: pa.ChunkedArray) -> _Array:
+    array: _Array = column.to_numpy()
+    return array.astype(np.bool_, copy=False) if array.dtype == object else array
