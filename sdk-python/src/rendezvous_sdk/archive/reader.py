@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 from rendezvous_proto.errors import InvalidRequestError, UnknownEndpointError
 
 from rendezvous_sdk.archive.layout import DEFAULT_TENANT, KINDS, ArchiveRoot
 from rendezvous_sdk.archive.manifest import ArchiveError, list_endpoints, list_tenants
 from rendezvous_sdk.archive.schema import FIXED
 from rendezvous_sdk.archive.sources import KindFiles, Span, find_files
-from rendezvous_sdk.archive.sql_text import add_suffix, name
+from rendezvous_sdk.archive.sql_text import SCHEME, add_suffix, name
 from rendezvous_sdk.archive.views import VIEWS, EndpointViews
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
     import polars as pl
+    import pyarrow.dataset as pads
 
 __all__ = ["Archive", "open_archive"]
 
@@ -131,7 +131,7 @@ class Archive:
         return {kind: found.rows for kind, found in self._chosen_files().items() if found.groups}
 
     def files(self, kind: str | None = None) -> list[str]:
-        """Returns the endpoint's current files, paths on the archive's file system.
+        """Returns the endpoint's current files: absolute paths, or URLs where the archive has one.
 
         Args:
             kind: of which kind; None: of all.
@@ -141,7 +141,10 @@ class Archive:
         """
         found = self._chosen_files()
         kinds = KINDS if kind is None else [_known(kind, KINDS)]
-        return [path for each in kinds for path in found[each].paths]
+        paths = [path for each in kinds for path in found[each].paths]
+        if self._root.is_local:
+            return paths
+        return [self._root.text.rstrip("/") + path.removeprefix(self._root.path) for path in paths]
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> "duckdb.DuckDBPyRelation":
         """Asks in SQL.
@@ -163,7 +166,7 @@ class Archive:
         """Returns all rows of a view as an Arrow table, in memory: where that is too much, see `dataset` and `sql`."""
         return self._relation(view).to_arrow_table()
 
-    def dataset(self, kind: str) -> pads.Dataset:
+    def dataset(self, kind: str) -> "pads.Dataset":
         """Returns the files of a kind as an Arrow dataset: read in pieces, and bit for bit as archived.
 
         Whole files: the time asked for leaves out days, not rows. Columns whose type changed have the wider type, or
@@ -172,6 +175,8 @@ class Archive:
         Raises:
             InvalidRequestError: there is no such kind; or several endpoints, and none was chosen.
         """
+        import pyarrow.dataset as pads  # noqa: PLC0415 # brings pandas along
+
         found = self._chosen_files()[_known(kind, KINDS)]
         schema = _common_schema([FIXED[kind], *(group.schema for group in found.groups)])
         if not found.groups:
@@ -208,19 +213,50 @@ class Archive:
             UnknownEndpointError: the endpoint that was chosen is not there.
         """
         self._files = self._find()
-        fixed_types = {kind: self._types(FIXED[kind]) for kind in KINDS}
-        taken = set(_DUCKDBS_OWN)
+        self._make_views(self._connection, set())
+
+    def write_database(self, path: str | Path) -> None:
+        """Writes a DuckDB file with the views as they are now, for DuckDB's own tools: no rows, only where they are.
+
+        Args:
+            path: the file; views of the same names in it are replaced.
+
+        Raises:
+            InvalidRequestError: the archive is on an object store, which DuckDB reaches through this library only.
+            duckdb.Error: the file is no DuckDB file, or cannot be written.
+        """
+        if not self._root.is_local:
+            raise InvalidRequestError(
+                f"a DuckDB file can only have views of files on this machine, not of {self._root.text}: use `sql`"
+            )
+        with _connect(self._root, str(path)) as connection:
+            self._make_views(connection, {Path(path).stem.lower()})
+
+    def _make_views(self, connection: "duckdb.DuckDBPyConnection", taken: set[str]) -> None:
+        fixed_types = {kind: _types(connection, FIXED[kind]) for kind in KINDS}
+        taken = taken | _DUCKDBS_OWN
         for endpoint, files in self._files.items():
-            schema = add_suffix(endpoint, taken)
-            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name(schema)}")
+            schema = name(add_suffix(endpoint, taken))
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             views = EndpointViews(schema, files, self._span, fixed_types=fixed_types, is_local=self._root.is_local)
             for view, query in views.queries().items():
-                self._connection.execute(f"CREATE OR REPLACE VIEW {name(schema)}.{name(view)} AS {query}")
-            if endpoint == self.endpoint:
-                for view in VIEWS:
-                    self._connection.execute(
-                        f"CREATE OR REPLACE VIEW main.{name(view)} AS FROM {name(schema)}.{name(view)}"
-                    )
+                connection.execute(f"CREATE OR REPLACE VIEW {schema}.{name(view)} AS {query}")
+            for view in VIEWS if endpoint == self.endpoint else ():
+                connection.execute(f"CREATE OR REPLACE VIEW main.{name(view)} AS FROM {schema}.{name(view)}")
+
+    def lock(self, also: Sequence[str | Path] = ()) -> None:
+        """Lets queries open the archive's current files and no others, for good: for queries of somebody else's.
+
+        They can still make tables in memory, and write to what they may open: see DuckDB's guide on securing it.
+
+        Args:
+            also: files that may be opened, too.
+        """
+        prefix = "" if self._root.is_local else SCHEME
+        paths = [prefix + path for files in self._files.values() for kind in files.values() for path in kind.paths]
+        self._connection.execute("SET allowed_paths = $1", [[*paths, *map(str, also)]])
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
 
     def _find(self) -> dict[str, dict[str, KindFiles]]:
         tenants = list_tenants(self._root)
@@ -237,10 +273,6 @@ class Archive:
             )
         return {each: find_files(self._root, self._tenant, each, self._span) for each in endpoints}
 
-    def _types(self, schema: pa.Schema) -> dict[str, str]:
-        empty = self._connection.from_arrow(schema.empty_table())
-        return dict(zip(empty.columns, map(str, empty.types), strict=True))
-
     def _relation(self, view: str) -> "duckdb.DuckDBPyRelation":
         self._chosen_files()
         return self._connection.sql(f"FROM {name(_known(view, VIEWS))}")
@@ -253,7 +285,7 @@ class Archive:
         return self._files[self.endpoint]
 
 
-def _connect(root: ArchiveRoot) -> "duckdb.DuckDBPyConnection":
+def _connect(root: ArchiveRoot, database: str = ":memory:") -> "duckdb.DuckDBPyConnection":
     try:
         import duckdb  # noqa: PLC0415 # an extra
 
@@ -261,11 +293,17 @@ def _connect(root: ArchiveRoot) -> "duckdb.DuckDBPyConnection":
     except ModuleNotFoundError as error:
         raise ImportError(f"asking an archive needs {error.name}; {_INSTALL.format('archive')}") from error
     # Nothing is fetched from elsewhere behind the user's back.
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    connection = duckdb.connect(database, config={"autoinstall_known_extensions": False})
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET python_scan_all_frames = true")  # `sql` may name tables of whoever calls it
     if not root.is_local:
         connection.register_filesystem(ArchiveFiles(root.filesystem))
     return connection
+
+
+def _types(connection: "duckdb.DuckDBPyConnection", schema: pa.Schema) -> dict[str, str]:
+    empty = connection.from_arrow(schema.empty_table())
+    return dict(zip(empty.columns, map(str, empty.types), strict=True))
 
 
 def _check_installed(package: str) -> None:

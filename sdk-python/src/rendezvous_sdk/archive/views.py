@@ -34,7 +34,7 @@ class EndpointViews:
     """Writes the SQL of an endpoint's views.
 
     Args:
-        schema: DuckDB schema that they are put in.
+        schema: DuckDB schema that they are put in, quoted.
         files: the endpoint's files, by kind.
         span: the time of the requests.
         fixed_types: DuckDB's types of each kind's fixed columns, by kind and name.
@@ -105,7 +105,7 @@ class EndpointViews:
         return f" WHERE request_id IN (SELECT request_id FROM {inputs})" if self._span.is_limited else ""  # noqa: S608
 
     def _table(self, view: str) -> str:
-        return f"{name(self._schema)}.{name(view)}"
+        return f"{self._schema}.{name(view)}"
 
     def _answers(self) -> str:
         decisions = self._table("decisions" if self._span.until is None else "_decisions")
