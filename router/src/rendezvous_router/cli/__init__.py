@@ -10,6 +10,7 @@ from rendezvous_router.cli import (
     certs,
     conformance,
     explain,
+    feedback,
     health,
     history,
     key,
@@ -51,5 +52,6 @@ app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
 archive_upkeep.add_commands(archive.app)
 app.add_typer(archive.app, name="archive")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(key.app, name="key")

@@ -43,8 +43,8 @@ _SHARE = 0.9
 _SLICE = 64
 """Outcomes read before requests have their turn: about half a millisecond."""
 _PAUSE_S = 0.001
-"""And how long that is. A mere turn of the event loop would not do: gRPC's own thread must get the interpreter, too, and
-waits for it for 5 ms where nobody sleeps."""
+"""And how long that is. A mere turn of the event loop would not do: gRPC's own thread must get the interpreter, too,
+and waits for it for 5 ms where nobody sleeps."""
 
 _log = logging.getLogger(__name__)
 
