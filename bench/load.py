@@ -54,6 +54,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     measure_s: float = 4.0
     max_requests: int = 0
     """Stop after so many answers; 0: when the time is over."""
+    rate_per_s: float = 0.0
+    """Requests sent a second, all clients together, whether or not answers come; latencies count from when a request
+    was due. 0: each client sends as soon as it has its answer."""
     late_after_ms: float = 0.0
     """Count answers slower than this; 0: none."""
     parse: bool = True
@@ -95,6 +98,13 @@ class _Tally:
         self.latencies_s = array("d")
         self.errors: Counter[str] = Counter()
         self.samples: list[bytes] = []
+        self._due = time.perf_counter()
+
+    async def next_due(self) -> float:
+        """Waits until the next request of a load with a rate is due, and returns when that was."""
+        due, self._due = self._due, self._due + 1 / self.load.rate_per_s
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        return due
 
     @property
     def is_over(self) -> bool:
@@ -152,7 +162,7 @@ async def _run_client(channel: grpc.aio.Channel, tally: _Tally, payloads: list[b
 
 async def _run_steps(step: Step, tally: _Tally) -> None:
     while not tally.is_over:
-        sent = time.perf_counter()
+        sent = await tally.next_due() if tally.load.rate_per_s else time.perf_counter()
         tally.add(sent, await step())
 
 

@@ -132,6 +132,7 @@ def rendezvous(
     models: int = 3,
     relaxed: bool = False,
     extras: bool = True,
+    archived: bool = True,
     policy: Mapping[str, Any] | None = None,
     traced: float | None = None,
     door: str | None = None,
@@ -145,6 +146,7 @@ def rendezvous(
         models: how many models besides the canary: 1, 3 or 5.
         relaxed: nats-server does not flush before each acknowledgement.
         extras: start a canary and the archive too.
+        archived: with *extras*, start the archive.
         policy: None takes the champion's score whenever it comes.
         traced: share of the requests whose spans the router and the models send to a collector; None: none is set up.
         door: through which is asked, of `bench.doors`; None: gRPC.
@@ -169,7 +171,7 @@ def rendezvous(
             for name, path in paths.items()
         }
         others = [router]
-        if extras:
+        if extras and archived:
             command = archive_command(server.url, workshop.folder / "archive")
             others.append(stack.enter_context(running(command, log=workshop.log("archive"))))
         for child in (*children.values(), *others):
