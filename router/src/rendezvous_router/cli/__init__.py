@@ -14,6 +14,7 @@ from rendezvous_router.cli import (
     health,
     history,
     key,
+    mirror,
     models,
     replay,
     score,
@@ -47,6 +48,7 @@ app.command("health")(health.health)
 app.command("sql")(sql.sql)
 app.command("certs")(certs.certs)
 app.command("replay")(replay.replay)
+app.command("mirror")(mirror.mirror)
 app.command("backtest")(backtest.backtest)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)

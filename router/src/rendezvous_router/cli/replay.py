@@ -120,7 +120,7 @@ def replay(
             resume=resume,
             timeout_s=_seconds("--timeout", timeout),
             ready_limit_s=_seconds("--start-limit", start_limit),
-            limits=ReplayLimits(concurrency=concurrency, piece_rows=rows, file_rows=file_rows, rate=_rate(rate)),
+            limits=ReplayLimits(concurrency=concurrency, piece_rows=rows, file_rows=file_rows, rate=parse_rate(rate)),
         )
         _check_candidate(job)
     except (InvalidRequestError, ReplayError, ValueError) as error:
@@ -221,7 +221,12 @@ def _model(text: str) -> tuple[str, str]:
     return check_name("model", name), check_version(version)
 
 
-def _rate(text: str | None) -> float | None:
+def parse_rate(text: str | None) -> float | None:
+    """Returns how many a second `500/s`, `20000/m` or `500` mean; None for None.
+
+    Raises:
+        ReplayError: it is no rate.
+    """
     if text is None:
         return None
     match = _RATE.fullmatch(text.strip())

@@ -1,0 +1,1 @@
+"""Copies an endpoint's inputs to another installation; see `Mirror`."""
