@@ -40,7 +40,7 @@ from rendezvous_sdk.archive.manifest import read_current
 from rendezvous_sdk.nats_connection import Connection, connect
 
 from tests.support.mayhem import StubbornLoad, Victim, draw_plan, kill_by_plan
-from tests.support.processes import Process, script
+from tests.support.processes import Process, python, script
 from tests.support.stack import ENDPOINT, Stack, eventually
 
 REQUESTS = 5000
@@ -95,8 +95,7 @@ class Installation:
         return self._running[name].stop()
 
     def _start_archiver(self) -> Process:
-        command = [script("rendezvous"), "archive", "--archive", str(self.archive), "--nats", self.stack.server.url]
-        command += ["--upkeep-every", "200ms", "--grace", "0s"]
+        command = python("-m", "tests.support.archiver", str(self.archive), self.stack.server.url)
         process = Process(command, log=self._folder / f"archiver-{self.starts['archiver']}.log", ready="ready")
         self.stack.processes.append(process)
         process.wait_ready()
