@@ -11,7 +11,7 @@ from rendezvous_router.compare.question import CompareError
 __all__ = ["Census", "Side", "Slice"]
 
 _BIN = 4096
-SLICE_SCORES = 1_000_000
+SLICE_SCORES = 500_000
 """About how many scores of one model are in memory at once, and as many of the other."""
 
 
@@ -57,6 +57,12 @@ class _Count:
     is_live: bool
     bin: int
     scores: int
+    last_row: int
+    first_us: int
+    last_us: int
+
+    def is_of(self, side: Side) -> bool:
+        return self.model == side.model and self.version in side.versions and self.is_live == side.is_live
 
 
 class Census:
@@ -69,7 +75,8 @@ class Census:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, condition: str = "true") -> None:
         rows = connection.execute(
-            f"SELECT model, version, origin = 'live', parcel_sequence // {_BIN}, count(*) FROM scores "  # noqa: S608
+            f"SELECT model, version, origin = 'live', parcel_sequence // {_BIN}, count(*), max(row), "  # noqa: S608
+            "min(epoch_us(stored_at) - coalesce(after_us, 0)), max(epoch_us(stored_at) - coalesce(after_us, 0)) FROM scores "
             f"WHERE row IS NOT NULL AND {condition} GROUP BY ALL"
         ).fetchall()
         self._counts = [_Count(*row) for row in rows if row[3] is not None]
@@ -106,12 +113,22 @@ class Census:
             f"{', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
         )
 
+    def span_us(self, sides: tuple[Side, Side]) -> tuple[int, int]:
+        """Returns when the first and the last request were stored, as far as live scores tell; else the scores."""
+        found = [each for each in self._counts if any(each.is_of(side) for side in sides)]
+        found = [each for each in found if each.is_live] or found
+        return min(each.first_us for each in found), max(each.last_us for each in found)
+
+    def have_one_row(self, sides: tuple[Side, Side]) -> bool:
+        """Returns whether each request of both has one row."""
+        return not any(each.last_row for each in self._counts if any(each.is_of(side) for side in sides))
+
     def slices(self, sides: tuple[Side, Side]) -> list[Slice]:
         """Returns slices that hold all scores of both, in order, each about `SLICE_SCORES` of the larger side."""
         by_bin: dict[int, list[int]] = {}
         for each in self._counts:
             for number, side in enumerate(sides):
-                if each.model == side.model and each.version in side.versions and each.is_live == side.is_live:
+                if each.is_of(side):
                     by_bin.setdefault(each.bin, [0, 0])[number] += each.scores
         slices: list[Slice] = []
         held = [0, 0]

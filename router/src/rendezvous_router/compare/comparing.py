@@ -102,31 +102,25 @@ class _Asking:
         columns = find_columns(self._archive, self._question)
         truths = gather_truths(self._connection, columns)
         target = self._target(columns, truths, sides[0], slices[0])
-        known = KnownTruths(self._connection, truths, self._vocabulary)
+        one_row = census.have_one_row(sides)
+        known = KnownTruths(self._connection, truths, self._vocabulary, one_row=one_row)
         grouping = self._grouping()
-        reader = Reader(self._connection, columns, sides, condition=self._condition, vocabulary=self._vocabulary)
+        reader = Reader(
+            self._connection, columns, sides, condition=self._condition, vocabulary=self._vocabulary, one_row=one_row
+        )
         tally = Tally(
             target,
             groups=len(grouping.names) if grouping else 0,
             worst=self._question.worst,
             tolerance=self._question.tolerance,
             vocabulary=self._vocabulary,
-            span_us=self._span(sides),
+            span_us=census.span_us(sides),
             are_live=all(side.is_live for side in sides),
             has_scores=columns.score is not None,
         )
         for part, pairs in reader.pairs(slices):
             tally.add(pairs, known.of(pairs), grouping.of(part, pairs) if grouping and pairs.count else None)
         return self._told(tally, reader, columns, sides, target, grouping)
-
-    def _span(self, sides: tuple[Side, Side]) -> tuple[int, int]:
-        row = self._connection.execute(
-            "SELECT epoch_us(min(stored_at) - to_microseconds(coalesce(arg_min(after_us, stored_at), 0))), "  # noqa: S608
-            f"epoch_us(max(stored_at)) FROM scores WHERE {self._condition} "
-            f"AND ({sides[0].condition} OR {sides[1].condition})"
-            + (" AND origin = 'live'" if any(side.is_live for side in sides) else "")
-        ).fetchall()[0]
-        return int(row[0]), int(row[1])
 
     def _target(self, columns: Columns, truths: Truths, side: Side, part: Slice) -> Target:
         if truths.task is None:

@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from rendezvous_sdk.archive.sql_text import name
 
 from rendezvous_router.compare.census import Slice
@@ -42,16 +43,20 @@ class KnownTruths:
         connection: with the table `compared_truths`.
         truths: what is in it.
         vocabulary: gets the labels among them.
+        one_row: each request has one row, so what is known of a request is known of its row 0.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, truths: Truths, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, truths: Truths, vocabulary: Vocabulary, *, one_row: bool
+    ) -> None:
         self._tables: list[_ByHash] = []
         self._vocabulary = vocabulary
         self._is_text = truths.is_text
         if not truths.task:
             return
         value = "text" if truths.is_text else "number"
-        for key, which in (("hash(request_id, CAST(row AS INTEGER))", "row >= 0"), ("hash(request_id)", "row < 0")):
+        whole = "hash(request_id, CAST(0 AS INTEGER))" if one_row else "hash(request_id)"
+        for key, which in (("hash(request_id, CAST(row AS INTEGER))", "row >= 0"), (whole, "row < 0")):
             self._tables.append(self._read(connection, f"SELECT {key}, {value} FROM compared_truths WHERE {which}"))  # noqa: S608
 
     def _read(self, connection: duckdb.DuckDBPyConnection, query: str) -> _ByHash:
@@ -62,8 +67,6 @@ class KnownTruths:
         return _ByHash.of(np.concatenate(keys), np.concatenate(values))
 
     def _values(self, column: Any) -> _Array:
-        import pyarrow as pa  # noqa: PLC0415
-
         if not self._is_text:
             return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
         return self._vocabulary.encode(pa.chunked_array([column])).astype(np.float64)
@@ -71,10 +74,10 @@ class KnownTruths:
     def of(self, pairs: Pairs) -> _Array:
         """Returns the truth of each row: a number, or that of a label; NaN unknown. A row's own counts first."""
         found = np.full(pairs.count, np.nan)
-        for table, key in zip(self._tables, (pairs.place, pairs.request), strict=False):
+        requests = pairs.place if pairs.request is None else pairs.request
+        for table, key in zip(self._tables, (pairs.place, requests), strict=False):
             missing = np.isnan(found)
             if len(table.keys) and missing.any():
-                # Request hashes are not in order; looking up needs none of the wanted.
                 found[missing] = table.find(key[missing], np.nan)
         return found
 

@@ -25,6 +25,7 @@ _Array = npt.NDArray[Any]
 _REMEMBERED = 16_000_000
 """Rows behind which a repeat of a request is no longer known as one: 8 bytes each."""
 _MOST_LABELS = 1000
+_SCREEN_BITS = 25
 
 
 class Vocabulary:
@@ -84,8 +85,8 @@ class Scores:
 class Pairs:
     """Rows that both models have a score of, errors too; one element for each."""
 
-    request: _Array
-    """Hash of the request's id."""
+    request: _Array | None
+    """Hash of the request's id; None: each row is a request."""
     place: _Array
     """Hash of the request's id and the row; ascending."""
     parcel: _Array
@@ -129,6 +130,7 @@ class Reader:
         sides: the two models.
         condition: which scores count, in SQL.
         vocabulary: gets the labels.
+        one_row: each request has one row.
     """
 
     def __init__(
@@ -139,13 +141,15 @@ class Reader:
         *,
         condition: str,
         vocabulary: Vocabulary,
+        one_row: bool,
     ) -> None:
         self._connection = connection
         self._columns = columns
         self._sides = sides
         self._condition = condition
         self._vocabulary = vocabulary
-        self._seen = np.zeros(0, np.uint64)
+        self._one_row = one_row
+        self._seen = _Seen()
         self.unpaired = Unpaired()
         """What could not be paired so far."""
 
@@ -160,8 +164,9 @@ class Reader:
 
     def _read(self, part: Slice) -> pa.Table:
         first, second = (side.condition for side in self._sides)
+        request = "" if self._one_row else "hash(request_id) AS request,"
         query = (
-            "SELECT hash(request_id) AS request, hash(request_id, row) AS place, "  # noqa: S608 # quoted names and texts
+            f"SELECT {request} hash(request_id, row) AS place, "  # noqa: S608 # quoted names and texts
             f"{first} AS is_first, parcel_sequence, epoch_us(stored_at) AS stored_us, "
             f"error_code IS NOT NULL AS failed, coalesce(late, false) AS late, CAST(after_us AS DOUBLE) AS after_us, "
             f"{self._columns.score_sql} AS score, "
@@ -187,7 +192,7 @@ class Reader:
         base = np.where(np.isnan(columns["after_us"][first]), stored[second], stored[first])
         every = Scores(columns["score"], labels, columns["failed"], columns["late"], columns["after_us"])
         return Pairs(
-            columns["request"][first],
+            None if self._one_row else columns["request"][first],
             place[first],
             columns["parcel_sequence"][first],
             base - np.nan_to_num(asked).astype(np.int64),
@@ -201,16 +206,31 @@ class Reader:
         self.unpaired.only_first += int((~is_common).sum())
         self.unpaired.only_second += len(second) - int(is_common.sum())
         first, second = first[is_common], second[found[is_common]]
-        is_new = find_places(self._seen, place[first]) < 0
+        is_new = self._seen.add(place[first])
         self.unpaired.repeats += int((~is_new).sum())
-        first, second = first[is_new], second[is_new]
-        self._remember(place[first])
-        return first, second
+        return first[is_new], second[is_new]
 
-    def _remember(self, places: _Array) -> None:
-        seen = places if len(self._seen) + len(places) > _REMEMBERED else np.concatenate((self._seen, places))
-        # Two ascending runs: merged, not sorted.
-        self._seen = np.sort(seen, kind="stable")
+
+class _Seen:
+    """Rows of the slices before, by hash: the last `_REMEMBERED`."""
+
+    def __init__(self) -> None:
+        self._slices: list[_Array] = []
+        # Most new rows are none of the old: a byte for the first bits of their hash says so at once.
+        self._screen = np.zeros(1 << _SCREEN_BITS, np.bool_)
+
+    def add(self, places: _Array) -> _Array:
+        """Adds ascending hashes without repeats; returns for each whether it is new."""
+        screened = (places >> np.uint64(64 - _SCREEN_BITS)).astype(np.int64)
+        is_new = np.ones(len(places), np.bool_)
+        doubtful = np.flatnonzero(self._screen[screened])
+        for seen in self._slices:
+            is_new[doubtful] &= find_places(seen, places[doubtful]) < 0
+        self._screen[screened] = True
+        self._slices.append(places[is_new])
+        while sum(map(len, self._slices)) > _REMEMBERED:
+            self._slices.pop(0)
+        return is_new
 
 
 def find_places(known: _Array, wanted: _Array) -> _Array:
@@ -223,7 +243,7 @@ def find_places(known: _Array, wanted: _Array) -> _Array:
 
 def _first_of_each(keys: _Array, rank: _Array) -> _Array:
     """Returns where the lowest rank of each key is, by ascending key."""
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     ordered = keys[order]
     is_new = np.ones(len(keys), np.bool_)
     is_new[1:] = ordered[1:] != ordered[:-1]

@@ -161,7 +161,7 @@ class Tally:
         """
         if not pairs.count:
             return
-        numbers, count = number_requests(pairs.request)
+        numbers, count = (None, pairs.count) if pairs.request is None else number_requests(pairs.request)
         self.requests += count
         self.rows += pairs.count
         self.asked_us = [
