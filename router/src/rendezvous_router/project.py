@@ -10,7 +10,9 @@ models:
 ports: {rest: 8000, grpc: 8001, nats: 4222, metrics: 8002}
 router: {workers: 1}
 durability: flushed                   # or: relaxed
-archive: archive                      # default: .rendezvous/archive
+archive: archive                      # default: .rendezvous/archive; or a URL, s3://bucket/prefix
+archive_keep: 90d                     # default: for ever
+archive_keep_bytes: 50GB              # of each endpoint; default: everything
 ```
 """
 
@@ -26,6 +28,8 @@ from msgspec import Meta, Struct
 from rendezvous._problems import Problems
 from rendezvous._reading import read_struct
 from rendezvous.spec import EndpointSpec, SpecError, parse_spec
+
+from rendezvous_router.archive.upkeep import upkeep_options
 
 __all__ = [
     "STATE_FOLDER",
@@ -106,6 +110,12 @@ class Project(Struct, frozen=True):
     archive: Annotated[
         str, Meta(description="Archive: a folder, from the file's folder, or a URL (s3://bucket/prefix).")
     ] = f"{STATE_FOLDER}/archive"
+    archive_keep: Annotated[
+        str, Meta(description="How long days of the archive are kept, as 90d; empty: for ever.")
+    ] = ""
+    archive_keep_bytes: Annotated[
+        str, Meta(description="How much of each endpoint's archive is kept, as 50GB; empty: everything.")
+    ] = ""
 
 
 def parse_project(data: object) -> Project:
@@ -196,6 +206,11 @@ def _check(project: Project, problems: Problems) -> None:
     ):
         if not 0 <= port <= _LARGEST_PORT:
             problems.add(f"ports.{name}", f"{port}: must lie between 0 and {_LARGEST_PORT}")
+    for name in ("archive_keep", "archive_keep_bytes"):
+        try:
+            upkeep_options(**{name.removeprefix("archive_"): getattr(project, name)})
+        except ValueError as error:
+            problems.add(name, str(error))
     if project.router.workers < 1:
         problems.add("router.workers", f"{project.router.workers}: at least 1")
     for name, model in project.models.items():

@@ -232,6 +232,8 @@ class RunningProject:
             **self._passes.environment("decoy", tenant),
             "RENDEZVOUS_GRPC_PORT": "",
             "RENDEZVOUS_ARCHIVE": self.archive,
+            "RENDEZVOUS_ARCHIVE_KEEP": self.project.archive_keep,
+            "RENDEZVOUS_ARCHIVE_KEEP_BYTES": self.project.archive_keep_bytes,
         }
         child = Child(name=_archive_name(tenant), command=[*command, *options], environment=environment)
         await self._supervisor.start(child)
