@@ -302,3 +302,18 @@ async def test_outputs_that_contradict_themselves_are_the_candidates_failure(tmp
         totals = await replay_of(recorded, store, candidate).run()
     assert totals.errors == {InvalidOutputError.code.name: 5}
     assert set(written(recorded, "scripted")["error_code"].to_pylist()) == {"INVALID_OUTPUT"}
+
+
+def test_a_replay_steps_back_with_what_it_starts() -> None:
+    """Its threads, and the programs that it starts, give way to every other process."""
+    ask = "import os; print(os.sched_getscheduler(0), os.nice(0))"
+    code = (
+        "import os, subprocess, sys, threading\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "from rendezvous_router.replay.background import step_back\n"
+        "step_back()\n"
+        "print(*{os.sched_getscheduler(int(each)) for each in os.listdir('/proc/self/task')}, flush=True)\n"
+        f"subprocess.run([sys.executable, '-c', {ask!r}], check=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [str(os.SCHED_IDLE), str(os.SCHED_IDLE), "19"]
