@@ -16,7 +16,7 @@ class Applicants(NamedTuple):
     """Applicants and what became of their loans."""
 
     table: pd.DataFrame
-    """The 19 input columns, one row for each applicant."""
+    """The input columns, one row for each applicant: `customer_id`, and the 19 of the data set."""
     defaulted: Sequence[int]
     """1 where the loan went bad, else 0; one for each row."""
 

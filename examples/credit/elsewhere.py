@@ -76,7 +76,10 @@ def train_elsewhere(training: Applicants) -> None:
     Raises:
         TrainingError: a training failed; the message ends with what it printed.
     """
-    table = training.table.assign(outcome=["bad" if bad else "good" for bad in training.defaulted])
+    # An id is nothing to learn from.
+    table = training.table.drop(columns="customer_id").assign(
+        outcome=["bad" if bad else "good" for bad in training.defaulted]
+    )
     table.to_csv(FOLDER / TRAINING_CSV, index=False)
     for name in models_elsewhere():
         command = ELSEWHERE[name].train

@@ -1,5 +1,6 @@
-"""The canary: ten hand-written rules. A rule engine is a model too, and this one needs no training.
+"""The canary: hand-written rules. A rule engine is a model too, and this one needs no training.
 
+Ten rules are on the applicant, two on what the enricher adds.
 Each applicant starts with BASE points; each rule that holds adds its points. More points, less risk.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from rendezvous_sdk import model
 
 from examples.credit.card import LABELS, OUTPUTS, TASK
@@ -47,14 +49,35 @@ RULES: Sequence[Rule] = (
 )
 
 
+HISTORY_RULES: Sequence[Rule] = (
+    Rule("worst_delay_days", -10, lambda days: days > 30, "was more than a month late with an earlier loan"),
+    Rule("past_loans", 5, lambda loans: loans > 1, "has paid off loans before"),
+)
+"""Rules on the columns of the enricher `history`; they count where there are such columns."""
+
+
 def count_points(applicants: Columns) -> list[int]:
     """Returns the points of each applicant."""
     points = [BASE] * len(applicants["duration_months"])
-    for rule in RULES:
+    rules = (*RULES, *(rule for rule in HISTORY_RULES if _has(applicants, rule.column)))
+    for rule in rules:
         for row, value in enumerate(applicants[rule.column]):
-            if rule.holds(value):
+            if not _is_missing(value) and rule.holds(value):
                 points[row] += rule.points
     return points
+
+
+def _has(applicants: Columns, column: str) -> bool:
+    try:
+        applicants[column]
+    except KeyError:
+        return False
+    return True
+
+
+def _is_missing(value: Any) -> bool:
+    # An array has NaN for a missing number, pandas a value that is not even equal to itself.
+    return value is None or value is pd.NA or value != value  # noqa: PLR0124 - as said
 
 
 def to_probability(points: int) -> float:
@@ -62,7 +85,7 @@ def to_probability(points: int) -> float:
     return 1.0 / (1.0 + math.pow(2.0, points / _DOUBLING))
 
 
-@model(name="scorecard", outputs=OUTPUTS, task=TASK, labels=LABELS, description="Ten hand-written rules.")
+@model(name="scorecard", outputs=OUTPUTS, task=TASK, labels=LABELS, description="Twelve hand-written rules.")
 def score(applicants: Columns) -> dict[str, Any]:
     """Scores applicants by the rules."""
     return to_answer([to_probability(points) for points in count_points(applicants)])

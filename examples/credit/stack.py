@@ -16,7 +16,7 @@ from typing import Any, Self
 import psutil
 import yaml
 from rendezvous_router.nats_server import find_free_port
-from rendezvous_router.project import STATE_FOLDER
+from rendezvous_router.project import STATE_FOLDER, load_spec
 
 from examples.credit.elsewhere import HERE, read_project
 
@@ -32,7 +32,7 @@ class StackError(RuntimeError):
 
 
 class Stack:
-    """nats-server, router, decoy and the four models; a context manager.
+    """nats-server, router, archive, enricher and the four models; a context manager.
 
     The project file is `rendezvous.yaml` of this folder with other ports, so that a demo does not meet a project
     that is already up.
@@ -52,8 +52,9 @@ class Stack:
 
     @property
     def models(self) -> list[str]:
-        """Names of the models that are run."""
-        return list(self.project["models"])
+        """Names of the models that are run; enrichers are none."""
+        enrichers = {name for file in self.project["endpoints"] for name in load_spec(HERE / file).enrichers}
+        return [name for name in self.project["models"] if name not in enrichers]
 
     def __enter__(self) -> Self:
         command = [self.script("rendezvous"), "up", "--json", "--project", str(self._write_project())]

@@ -65,7 +65,7 @@ async def read_record(client: Client, endpoint: str, request_ids: frozenset[str]
         if decision.decision.request_id in request_ids:
             record.decisions[decision.decision.request_id] = decision.decision
     async for stored, score in read_scores(client, endpoint):
-        if score.parcel_id in parcels:
+        if score.parcel_id in parcels and not score.stage:  # enrichers give other columns
             sent, parcel = parcels[score.parcel_id]
             _take_scores(record.scores[score.model], score, parcel, (stored - sent) / 1000.0, request_ids)
     return record

@@ -109,7 +109,7 @@ class ComposeStack:
 
     def _services(self) -> list[str]:
         """Returns the services that stay up and can be asked how they are."""
-        return [name for name in (*MODELS, "router", "nats", "balancer", "archive") if self.containers(name)]
+        return [name for name in (*MODELS, "history", "router", "nats", "balancer", "archive") if self.containers(name)]
 
     def logs(self) -> str:
         """Returns the end of what each container said."""

@@ -14,7 +14,7 @@ from tests.compose.stack import MODELS, ComposeStack, read_json
 
 pytestmark = pytest.mark.timeout(900)  # the first test also waits for the images to be built
 
-OURS = ("router", "archive", *MODELS)
+OURS = ("router", "archive", "history", *MODELS)
 DEADLINE_S = 0.5
 """Of the endpoint's policy."""
 

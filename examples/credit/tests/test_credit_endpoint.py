@@ -62,7 +62,7 @@ def test_specification_takes_exactly_the_columns_of_the_data() -> None:
 def test_project_runs_the_models_of_the_endpoint() -> None:
     """Each model of the specification is run by the project file; its program exists."""
     spec, project = load_spec(HERE / "credit.yaml"), load_project(HERE / "rendezvous.yaml")
-    assert set(project.models) == set(spec.models)
+    assert set(project.models) == {*spec.models, *spec.enrichers}
     for name, model in project.models.items():
         if name in ELSEWHERE:
             assert (HERE / model.arguments[1]).is_file()

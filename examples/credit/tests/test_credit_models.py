@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from examples.credit import estimators, scorecard, train
-from examples.credit.applicants import split_applicants
+from examples.credit.applicants import load_applicants, split_applicants
 from examples.credit.boosted import Boosted
 from examples.credit.features import CATEGORIES, NUMBERS, WIDTH, encode
 from examples.credit.forest import Forest
+from examples.credit.history import History, make_up
 from examples.credit.logit import Logit
 
 TRAINED: dict[str, type[Boosted | Logit | Forest]] = {"boosted": Boosted, "logit": Logit, "forest": Forest}
@@ -97,6 +99,30 @@ def test_scorecard_adds_the_points_of_the_rules_that_hold(change: dict[str, Any]
     table = {name: [value] for name, value in (plain | change).items()}
     assert scorecard.count_points(table) == [points]
     assert scorecard.to_probability(0) == 0.5
+
+
+def test_scorecard_counts_what_the_enricher_adds() -> None:
+    """Someone who was late before loses points, a known payer gains some; who is not known has the ten rules alone."""
+    table = load_applicants().table.head(50)
+    enricher = History()
+    enricher.setup()
+    added = enricher.score(table)
+    plain = scorecard.count_points(table)
+    changes = [after - before for before, after in zip(plain, scorecard.count_points({**table, **added}), strict=True)]
+    for change, loans, days in zip(changes, added["past_loans"], added["worst_delay_days"], strict=True):
+        assert change == (5 if loans > 1 else 0) - (10 if days is not pd.NA and days > 30 else 0)
+    assert set(changes) == {-10, -5, 0, 5}
+
+
+def test_history_is_the_made_up_one_and_knows_nothing_of_the_outcome() -> None:
+    """The table is what `make_up` gives; it knows about nine applicants in ten, and a stranger has no history."""
+    enricher = History()
+    enricher.setup()
+    made = make_up()
+    assert {customer: [loans, days] for customer, loans, days in made} == enricher._known
+    assert 850 < len(made) < 950
+    stranger = enricher.score({"customer_id": ["C9999", None]})
+    assert (stranger["past_loans"], stranger["worst_delay_days"].isna().tolist()) == ([0, 0], [True, True])
 
 
 def test_missing_artefact_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
