@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -71,7 +70,7 @@ class SourceReport:
     deleted: int
     """Messages that were no longer in the stream when it was read."""
     pending: int | None = None
-    """Sequences that the stream has and the archive has not yet; None: the server was not asked, or has no stream."""
+    """Sequences, at least, that the stream has and the archive has not yet; None: not asked, or there is no stream."""
 
     @property
     def is_complete(self) -> bool:
@@ -212,8 +211,13 @@ def _source_report(source: str, entries: Sequence[Entry], stream: StreamState | 
         missing=tuple(missing),
         twice=tuple(twice),
         deleted=sum(last - first + 1 for entry in entries for first, last in entry.deleted),
-        pending=None if stream is None else max(0, stream.last - reached[stream.created_unix_us]),
+        pending=None if stream is None else _pending(stream, reached[stream.created_unix_us]),
     )
+
+
+def _pending(stream: StreamState, reached: int) -> int:
+    # An archive that is ahead of its stream has not seen yet that the stream lost its end: some will be archived anew.
+    return stream.last - reached if reached <= stream.last else 1
 
 
 def _walk(
@@ -323,6 +327,8 @@ def _unique_sequences(table: pa.Table) -> NDArray[np.int64]:
 
 
 def _hashes(names: pa.ChunkedArray) -> Hashes:
+    import pandas as pd  # noqa: PLC0415 - slow to import, and the process that archives has no need of it
+
     hashed: Hashes = pd.util.hash_array(names.to_numpy(), categorize=False)
     return hashed
 
