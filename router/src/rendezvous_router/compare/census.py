@@ -74,10 +74,10 @@ class Census:
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, condition: str = "true") -> None:
+        asked = "epoch_us(stored_at) - coalesce(after_us, 0)"
         rows = connection.execute(
             f"SELECT model, version, origin = 'live', parcel_sequence // {_BIN}, count(*), max(row), "  # noqa: S608
-            "min(epoch_us(stored_at) - coalesce(after_us, 0)), max(epoch_us(stored_at) - coalesce(after_us, 0)) FROM scores "
-            f"WHERE row IS NOT NULL AND {condition} GROUP BY ALL"
+            f"min({asked}), max({asked}) FROM scores WHERE row IS NOT NULL AND {condition} GROUP BY ALL"
         ).fetchall()
         self._counts = [_Count(*row) for row in rows if row[3] is not None]
 

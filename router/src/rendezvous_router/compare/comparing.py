@@ -106,7 +106,12 @@ class _Asking:
         known = KnownTruths(self._connection, truths, self._vocabulary, one_row=one_row)
         grouping = self._grouping()
         reader = Reader(
-            self._connection, columns, sides, condition=self._condition, vocabulary=self._vocabulary, one_row=one_row
+            self._connection.cursor(),
+            columns,
+            sides,
+            condition=self._condition,
+            vocabulary=self._vocabulary,
+            one_row=one_row,
         )
         tally = Tally(
             target,
@@ -157,7 +162,7 @@ class _Asking:
             known = ", ".join(told.name for told in inputs.values()) or "none: inputs are not in the archive"
             raise CompareError(f"there is no input {self._question.by!r} to group by; there are {known}")
         condition = self._condition.replace("parcel_sequence", "stream_sequence").replace("after_us", "0")
-        return Grouping(self._connection, column, condition)
+        return Grouping(self._connection.cursor(), column, condition)
 
     def _told(
         self,
@@ -172,8 +177,8 @@ class _Asking:
         if not tally.rows:
             raise CompareError(
                 f"{first.asked} and {second.asked} have no row in common: {reader.unpaired.only_first} rows have a "
-                f"score of the one, {reader.unpaired.only_second} of the other; give a longer time, or score the requests of "
-                f"the one with the other: `rendezvous replay`"
+                f"score of the one, {reader.unpaired.only_second} of the other; give a longer time, or score the "
+                "requests of the one with the other: `rendezvous replay`"
             )
         if not all(side.is_live for side in sides):
             replayed = " and ".join(side.asked for side in sides if not side.is_live)

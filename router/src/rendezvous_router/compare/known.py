@@ -86,7 +86,7 @@ class Grouping:
     """Numbers rows by the value of an input column: the most frequent values, then all others together.
 
     Args:
-        connection: to an archive's views.
+        connection: to an archive's views, used by this alone.
         column: name of the column, in the archive.
         condition: which inputs count, in SQL.
     """
@@ -108,7 +108,7 @@ class Grouping:
 
     def of(self, part: Slice, pairs: Pairs) -> _Array:
         """Returns the number of each row's group; -1: its input is not in the archive."""
-        found = self._connection.cursor().sql(
+        found = self._connection.sql(
             f"SELECT hash(request_id, row), {self._value} FROM inputs "  # noqa: S608 # quoted names
             f"WHERE stream_sequence BETWEEN {part.first} AND {part.last}"
         )

@@ -125,7 +125,7 @@ class Reader:
     """Reads the pairs of two models, slice by slice.
 
     Args:
-        connection: to an archive's views.
+        connection: to an archive's views, used by this alone.
         columns: the compared columns.
         sides: the two models.
         condition: which scores count, in SQL.
@@ -173,7 +173,7 @@ class Reader:
             f"{self._columns.label_sql} AS label FROM scores "
             f"WHERE {part.condition} AND row IS NOT NULL AND ({first} OR {second}) AND {self._condition}"
         )
-        return self._connection.cursor().sql(query).to_arrow_table()
+        return self._connection.sql(query).to_arrow_table()
 
     def _pair(self, table: pa.Table) -> Pairs:
         columns = {name: _numpy(table[name]) for name in table.column_names if name != "label"}
