@@ -15,6 +15,7 @@ from rendezvous_router.cli import (
     history,
     key,
     mirror,
+    model_test,
     models,
     replay,
     score,
@@ -52,6 +53,7 @@ app.command("mirror")(mirror.mirror)
 app.command("backtest")(backtest.backtest)
 app.command("bridge")(bridge.bridge)
 app.command("conformance")(conformance.conformance)
+app.command("test")(model_test.model_test)
 archive_upkeep.add_commands(archive.app)
 app.add_typer(archive.app, name="archive")
 app.add_typer(feedback.app, name="feedback")

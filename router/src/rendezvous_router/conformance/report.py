@@ -59,20 +59,29 @@ def summary(report: Report) -> str:
     return f"{report.target}: {counts} in {seconds:.1f} s"
 
 
-def write_junit(report: Report, path: Path) -> None:
-    """Writes JUnit XML: one suite for each group; what is not applicable and what is known to fail is skipped."""
-    document = JUnitXml(f"conformance of {report.target}")
+def write_junit(report: Report, path: Path, *, kind: str = "conformance") -> None:
+    """Writes JUnit XML: one suite for each group; what is not applicable and what is known to fail is skipped.
+
+    Args:
+        report: what came of a run.
+        path: the file.
+        kind: what was run.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    document = JUnitXml(f"{kind} of {report.target}")
     for group in dict.fromkeys(result.group for result in report.results):
         suite = TestSuite(group)
         for key, value in report.model.items():
             suite.add_property(key, value)
-        suite.add_testcases([_test_case(result) for result in report.results if result.group == group])
+        suite.add_testcases([_test_case(result, kind) for result in report.results if result.group == group])
         document.add_testsuite(suite)
     document.write(str(path), pretty=True)
 
 
-def _test_case(result: Result) -> TestCase:
-    case = TestCase(result.id, classname=f"conformance.{result.id.partition('.')[0]}", time=round(result.seconds, 3))
+def _test_case(result: Result, kind: str) -> TestCase:
+    case = TestCase(result.id, classname=f"{kind}.{result.id.partition('.')[0]}", time=round(result.seconds, 3))
     case.append(Property("title", result.title))  # type: ignore[no-untyped-call] # the library lacks annotations
     if result.status in BAD:
         case.result = [Failure(f"{result.title}: {result.detail}", str(result.status))]

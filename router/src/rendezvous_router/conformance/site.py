@@ -113,6 +113,11 @@ class Site:
         return self._caller
 
     @property
+    def is_callable(self) -> bool:
+        """Whether the target has a gRPC address."""
+        return self._caller is not None
+
+    @property
     def postman(self) -> Postman:
         """Meets the target at its postbox."""
         assert self._postman is not None, "cases at the postbox need one"
