@@ -4,10 +4,11 @@ import typer
 
 from rendezvous_router.cli import (
     archive,
-    backtest,
     archive_upkeep,
+    backtest,
     bridge,
     certs,
+    compare,
     conformance,
     explain,
     feedback,
@@ -47,6 +48,7 @@ app.command("explain")(explain.explain)
 app.command("models")(models.models)
 app.command("health")(health.health)
 app.command("sql")(sql.sql)
+app.command("compare")(compare.compare)
 app.command("certs")(certs.certs)
 app.command("replay")(replay.replay)
 app.command("mirror")(mirror.mirror)
