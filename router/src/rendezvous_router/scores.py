@@ -95,7 +95,7 @@ def _cut_scores(message: ParcelScore, parcel: OpenParcel, outputs: FrameChecker)
     model, version = message.model, message.version
     items = message.items
     if [item.request_id for item in items] != parcel.request_ids:
-        raise InvalidOutputError(f"model {model} answered other requests than the parcel's {len(parcel.requests)}")
+        raise InvalidOutputError(f"model {model} answered other requests than the parcel's {len(parcel.request_ids)}")
     failures = {index: item.error for index, item in enumerate(items) if item.HasField("error")}
     scored_rows = parcel.rows - sum(parcel.request_rows[index] for index in failures)
     frame = message.outputs
@@ -156,4 +156,4 @@ class _RowChecks:
 
 def _fail_all(message: ParcelScore, parcel: OpenParcel, error: RendezvousError) -> list[Score]:
     failure = Failure(int(error.code), error.message)
-    return [Score(message.model, message.version, None, failure) for _ in parcel.requests]
+    return [Score(message.model, message.version, None, failure) for _ in parcel.request_ids]
