@@ -31,6 +31,8 @@ import java.util.Map;
  * @param maxRows most rows of one request or parcel, 1 to 1,000,000,000; more are refused with TOO_LARGE; default
  *     1,000,000
  * @param credentials key and TLS of the connection to NATS; what it leaves open comes from the environment
+ * @param enricher stage in which it adds columns to the requests before the models see them, as an enricher of the
+ *     endpoint, 1 to 9; 0: it is a model; {@code RENDEZVOUS_ENRICHER}, default 0
  */
 public record ServeOptions(
         String endpoint,
@@ -47,7 +49,8 @@ public record ServeOptions(
         int maxJoinedRows,
         int maxMessageBytes,
         int maxRows,
-        Credentials credentials) {
+        Credentials credentials,
+        int enricher) {
     /** Where NATS is, if nothing says otherwise. */
     public static final String DEFAULT_NATS = "nats://127.0.0.1:4222";
 
@@ -72,6 +75,7 @@ public record ServeOptions(
      * @param maxMessageBytes as the component
      * @param maxRows as the component
      * @param credentials as the component
+     * @param enricher as the component
      * @throws InvalidRequestException a name or an address is malformed, a value out of its range, both doors are closed,
      *     a file of key or TLS cannot be used, or the key would go to another machine in the clear
      */
@@ -87,12 +91,22 @@ public record ServeOptions(
         checkRange("max joined rows", maxJoinedRows, 1, 10_000_000);
         checkRange("max message bytes", maxMessageBytes, 1024, 512 * 1024 * 1024);
         checkRange("max rows", maxRows, 1, 1_000_000_000);
+        checkRange("enricher", enricher, 0, Names.MAX_STAGES);
         if (!postbox && !grpc) {
             throw new InvalidRequestException("neither the postbox nor gRPC is served: leave one of them on");
         }
         if (postbox) {
             NatsConnections.checkCredentials(nats, credentials);
         }
+    }
+
+    /**
+     * Returns the subject of the parcels that it scores.
+     *
+     * @return the endpoint's {@code input}, or the {@code raw} of an enricher's stage
+     */
+    public String subject() {
+        return enricher == 0 ? Names.inputSubject(endpoint) : Names.rawSubject(endpoint, enricher);
     }
 
     /**
@@ -148,6 +162,7 @@ public record ServeOptions(
         private int maxJoinedRows = 16_384;
         private int maxMessageBytes = 4 * 1024 * 1024;
         private int maxRows = DEFAULT_MAX_ROWS;
+        private Integer enricher;
         private Credentials credentials = Credentials.UNSET;
 
         private Builder(Map<String, String> environment) {
@@ -309,6 +324,17 @@ public record ServeOptions(
         }
 
         /**
+         * Makes it an enricher: it adds columns to the requests before the models see them.
+         *
+         * @param stage as the endpoint's specification has it, 1 for the first; 0: it is a model
+         * @return this builder
+         */
+        public Builder enricher(int stage) {
+            this.enricher = stage;
+            return this;
+        }
+
+        /**
          * Sets key and TLS of the connection to NATS.
          *
          * @param value what it leaves open comes from the environment
@@ -334,14 +360,15 @@ public record ServeOptions(
                     postbox,
                     grpc,
                     text(grpcHost, "RENDEZVOUS_GRPC_HOST", "127.0.0.1"),
-                    grpcPort != null ? grpcPort : port(text(null, "RENDEZVOUS_GRPC_PORT", "0")),
+                    number(grpcPort, "RENDEZVOUS_GRPC_PORT", "0 to 65535"),
                     duration(ackWait, "RENDEZVOUS_ACK_WAIT", "1s"),
                     duration(scoringLimit, "RENDEZVOUS_SCORING_LIMIT", "60s"),
                     credit,
                     maxJoinedRows,
                     maxMessageBytes,
                     maxRows,
-                    credentials.orElse(environment));
+                    credentials.orElse(environment),
+                    number(enricher, "RENDEZVOUS_ENRICHER", "0 to " + Names.MAX_STAGES));
         }
 
         /** A name that stands back behind the environment's. */
@@ -374,13 +401,17 @@ public record ServeOptions(
             return value != null ? value : Durations.parse(variable, text(null, variable, otherwise));
         }
 
-        private static int port(String text) {
+        private int number(Integer value, String variable, String allowed) {
+            if (value != null) {
+                return value;
+            }
+            String text = text(null, variable, "0");
             try {
                 return Integer.parseInt(text.strip());
             } catch (NumberFormatException error) {
                 throw new InvalidRequestException(
-                        "RENDEZVOUS_GRPC_PORT is '" + text + "': give a number, 0 to 65535",
-                        Map.of("option", "grpc port", "actual", text));
+                        variable + " is '" + text + "': give a number, " + allowed,
+                        Map.of("option", variable, "actual", text));
             }
         }
     }

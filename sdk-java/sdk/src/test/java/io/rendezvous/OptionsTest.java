@@ -24,7 +24,8 @@ class OptionsTest {
             "RENDEZVOUS_GRPC_HOST", "0.0.0.0",
             "RENDEZVOUS_GRPC_PORT", "9001",
             "RENDEZVOUS_ACK_WAIT", "500ms",
-            "RENDEZVOUS_SCORING_LIMIT", "1.5m");
+            "RENDEZVOUS_SCORING_LIMIT", "1.5m",
+            "RENDEZVOUS_ENRICHER", "2");
 
     /** What is not set comes from the environment. */
     @Test
@@ -38,6 +39,8 @@ class OptionsTest {
         assertEquals(9001, options.grpcPort());
         assertEquals(Duration.ofMillis(500), options.ackWait());
         assertEquals(Duration.ofSeconds(90), options.scoringLimit());
+        assertEquals(2, options.enricher());
+        assertEquals("rv.credit.raw.2", options.subject());
     }
 
     /** What is set counts before the environment, and defaults come last. */
@@ -110,8 +113,9 @@ class OptionsTest {
     /** A variable that is not what its option needs is refused by its name. */
     @Test
     void refusesVariables() {
-        for (String variable :
-                new String[] {"RENDEZVOUS_ACK_WAIT", "RENDEZVOUS_SCORING_LIMIT", "RENDEZVOUS_GRPC_PORT"}) {
+        for (String variable : new String[] {
+            "RENDEZVOUS_ACK_WAIT", "RENDEZVOUS_SCORING_LIMIT", "RENDEZVOUS_GRPC_PORT", "RENDEZVOUS_ENRICHER"
+        }) {
             ServeOptions.Builder options =
                     ServeOptions.builder(Map.of(variable, "soon")).endpoint("e").name("m");
             InvalidRequestException error = assertThrows(InvalidRequestException.class, options::build);

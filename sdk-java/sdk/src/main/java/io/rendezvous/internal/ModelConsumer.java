@@ -68,7 +68,7 @@ final class ModelConsumer {
     }
 
     /**
-     * Makes the consumer, or brings its ack_wait and max_deliver in line; with a key it may do neither (P111), as the
+     * Makes the consumer, or brings what it reads, ack_wait and max_deliver in line; with a key it may do neither (P111), as the
      * router has made it.
      */
     void ensure() throws IOException, JetStreamApiException {
@@ -83,7 +83,9 @@ final class ModelConsumer {
             LOG.info("made consumer {} of stream {}", name, stream);
             return;
         }
-        if (options.ackWait().equals(found.getAckWait()) && found.getMaxDeliver() == Names.MAX_DELIVER) {
+        if (options.ackWait().equals(found.getAckWait())
+                && found.getMaxDeliver() == Names.MAX_DELIVER
+                && options.subject().equals(found.getFilterSubject())) {
             return;
         }
         if (keyed) {
@@ -93,19 +95,22 @@ final class ModelConsumer {
         ConsumerConfiguration changed = ConsumerConfiguration.builder(found)
                 .ackWait(options.ackWait())
                 .maxDeliver(Names.MAX_DELIVER)
+                .filterSubject(options.subject())
                 .build();
         management.addOrUpdateConsumer(stream, changed);
-        LOG.info("consumer {}: ack_wait is now {}", name, Durations.text(options.ackWait()));
+        LOG.info("consumer {}: reads {}, ack_wait {}", name, options.subject(), Durations.text(options.ackWait()));
     }
 
     private void keepTo(ConsumerConfiguration found) {
         ackWait = found.getAckWait();
         LOG.warn(
-                "consumer {} has ack_wait {} and max_deliver {} instead of {} and {}: going on with that, as a program with"
-                        + " a key may not change it",
+                "consumer {} reads {} with ack_wait {} and max_deliver {} instead of {} with {} and {}: going on with"
+                        + " that, as a program with a key may not change it",
                 name,
+                found.getFilterSubject(),
                 Durations.text(ackWait),
                 found.getMaxDeliver(),
+                options.subject(),
                 Durations.text(options.ackWait()),
                 Names.MAX_DELIVER);
     }
@@ -159,7 +164,7 @@ final class ModelConsumer {
                 .ackPolicy(AckPolicy.Explicit)
                 .ackWait(options.ackWait())
                 .maxDeliver(Names.MAX_DELIVER)
-                .filterSubject(Names.inputSubject(options.endpoint()))
+                .filterSubject(options.subject())
                 .maxAckPending(Names.MAX_ACK_PENDING)
                 .build();
     }

@@ -16,12 +16,16 @@ public final class Names {
     public static final int MAX_ACK_PENDING = 1000;
     /** A parcel delivered so often is given up. */
     public static final int MAX_DELIVER = 5;
+    /** Stages of enrichers at most. */
+    public static final int MAX_STAGES = 9;
     /** Bucket of registrations. */
     public static final String MODELS_BUCKET = "rv_models";
     /** Bucket of live replicas. */
     public static final String REPLICAS_BUCKET = "rv_replicas";
     /** Subject of parcels for models, of any endpoint. */
     public static final String INPUT_TEMPLATE = "rv.{endpoint}.input";
+    /** Subject of parcels for enrichers, of any endpoint. */
+    public static final String RAW_TEMPLATE = "rv.{endpoint}.raw";
     /** Trailing metadata that holds the serialized error. */
     public static final String ERROR_METADATA_KEY = "rendezvous-error-bin";
 
@@ -49,6 +53,11 @@ public final class Names {
     /** Subject of parcels for models. */
     public static String inputSubject(String endpoint) {
         return "rv." + endpoint + ".input";
+    }
+
+    /** Subject of parcels for the enrichers of a stage. */
+    public static String rawSubject(String endpoint, int stage) {
+        return "rv." + endpoint + ".raw" + (stage == 1 ? "" : "." + stage);
     }
 
     /** Subject on which a model answers the parcels of a router. */

@@ -51,7 +51,12 @@ public final class ParcelScorer {
      * @param version its version
      * @param replica this process
      */
-    public record Identity(String endpoint, String name, String version, String replica) {}
+    public record Identity(String endpoint, String name, String version, String replica, int stage) {
+        /** Of a model, which has no stage. */
+        public Identity(String endpoint, String name, String version, String replica) {
+            this(endpoint, name, version, replica, 0);
+        }
+    }
 
     /**
      * Makes a scorer.
@@ -284,7 +289,8 @@ public final class ParcelScorer {
                         .setStartedUnixUs(started)
                         .setFinishedUnixUs(finished))
                 .setParcelSequence(delivery.sequence())
-                .setDelivery(delivery.number());
+                .setDelivery(delivery.number())
+                .setStage(identity.stage());
         work.fill(score);
         ParcelScore full = score.build();
         return fits(full) ? full : fitted(full);

@@ -64,8 +64,8 @@ public final class Replica {
         Traces traces = new Traces(made.telemetry());
         ModelInfo info = setUp();
         ServedModel served = new ServedModel(model, info);
-        ParcelScorer.Identity identity =
-                new ParcelScorer.Identity(options.endpoint(), options.name(), options.version(), name);
+        ParcelScorer.Identity identity = new ParcelScorer.Identity(
+                options.endpoint(), options.name(), options.version(), name, options.enricher());
         ParcelScorer scorer = new ParcelScorer(served, identity, thread, traces, Clocks::unixUs);
         timer.scheduleWithFixedDelay(this::watch, WATCH_MS, WATCH_MS, TimeUnit.MILLISECONDS);
         if (options.grpc()) {

@@ -101,8 +101,14 @@ public final class Traces {
                 .setAttribute("messaging.system", "nats")
                 .setAttribute("messaging.operation.name", "score")
                 .setAttribute("messaging.operation.type", "process")
-                .setAttribute("messaging.destination.template", Names.INPUT_TEMPLATE)
-                .setAttribute("messaging.destination.name", Names.inputSubject(identity.endpoint()))
+                .setAttribute(
+                        "messaging.destination.template",
+                        identity.stage() == 0 ? Names.INPUT_TEMPLATE : Names.RAW_TEMPLATE)
+                .setAttribute(
+                        "messaging.destination.name",
+                        identity.stage() == 0
+                                ? Names.inputSubject(identity.endpoint())
+                                : Names.rawSubject(identity.endpoint(), identity.stage()))
                 .setAttribute("messaging.consumer.group.name", Names.consumerName(identity.name(), identity.version()))
                 .setAttribute("rendezvous.parcel_id", delivery.parcel().getParcelId())
                 .setAttribute("rendezvous.delivery", (long) delivery.number());

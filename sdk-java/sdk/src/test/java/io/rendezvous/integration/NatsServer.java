@@ -81,7 +81,11 @@ final class NatsServer {
                     .jetStreamManagement()
                     .addStream(StreamConfiguration.builder()
                             .name("RV_" + endpoint)
-                            .subjects("rv." + endpoint + ".input", "rv." + endpoint + ".decision")
+                            .subjects(
+                                    "rv." + endpoint + ".raw",
+                                    "rv." + endpoint + ".raw.*",
+                                    "rv." + endpoint + ".input",
+                                    "rv." + endpoint + ".decision")
                             .build());
             connection
                     .jetStreamManagement()

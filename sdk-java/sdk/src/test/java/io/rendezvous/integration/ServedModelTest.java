@@ -110,6 +110,30 @@ class ServedModelTest {
         }
     }
 
+    /** An enricher reads the parcels of its stage, and its scores say which that is; a model's consumer is changed. */
+    @Test
+    void enrichesParcels() throws Exception {
+        serve(ECHO).close();
+        try (ModelServer server = ModelServer.builder(ECHO)
+                .endpoint("e")
+                .name("m")
+                .nats(nats.url())
+                .options(options -> options.enricher(2).ackWait(Duration.ofMillis(500)))
+                .build()
+                .start()) {
+            put(parcel(7));
+            Parcel raw = parcel(1, 2);
+            router.jetStream().publish("rv.e.raw.2", raw.toByteArray());
+            ParcelScore score = next();
+            assertEquals(raw.getParcelId(), score.getParcelId(), "what is on input is not the enricher's");
+            assertEquals(2, score.getStage());
+            assertEquals(2, Frame.of(score.getOutputs()).fp64("y").get(1));
+            assertEquals("rv.e.raw.2", consumer().getConsumerConfiguration().getFilterSubject());
+            assertEquals("m", server.options().name());
+            awaitNothingPending();
+        }
+    }
+
     /** Parcels are scored, answered and acknowledged; expired requests are told from live ones. */
     @Test
     void scoresParcels() throws Exception {

@@ -65,6 +65,8 @@ class ProtocolVectorsTest {
             String version = item.get("version").getAsString();
             JsonObject subjects = item.getAsJsonObject("subjects");
             assertEquals(subjects.get("input").getAsString(), Names.inputSubject(endpoint));
+            assertEquals(subjects.get("raw").getAsString(), Names.rawSubject(endpoint, 1));
+            assertEquals(subjects.get("raw_of_stage_2").getAsString(), Names.rawSubject(endpoint, 2));
             String router = item.get("router").getAsString();
             assertEquals(subjects.get("score").getAsString(), Names.scoreSubject(endpoint, model, router));
             JsonObject streams = item.getAsJsonObject("streams");
