@@ -45,8 +45,8 @@ POSTBOX: Sequence[Panel] = (
 )
 RECORD: Sequence[Panel] = (
     Panel(
-        title="Decoy's lag",
-        says="Parcels that are in the postbox and not yet in the archive.",
+        title="Archive's lag",
+        says="Messages of the durable stream that are not yet in the archive.",
         queries=[Query(expr=f"max by ({BY_ENDPOINT}) (rendezvous_decoy_lag{{{OF_ENDPOINT}}})", legend=NAME)],
     ),
     Panel(

@@ -42,7 +42,7 @@ def find_built() -> tuple[list[str], dict[str, str]]:
 
 
 class PolyglotStack(Stack):
-    """nats-server, router, decoy and one model for each language; a context manager."""
+    """nats-server, router, archive and one model for each language; a context manager."""
 
     def __init__(self, languages: Sequence[str]) -> None:
         super().__init__()

@@ -304,7 +304,7 @@ def _run() -> None:
     for line in describe_left_out():
         console.print(line, style="yellow", markup=False)
     with Stack() as stack:
-        console.print("Starting nats-server, router, decoy and four models by `rendezvous up`.\n")
+        console.print("Starting nats-server, router, archive and four models by `rendezvous up`.\n")
         asyncio.run(Show(stack, stack.wait_until_ready()).run())
     console.print(f"\nEverything is stopped again. {time.monotonic() - started:.0f} s.")
 

@@ -1,7 +1,7 @@
 """When to seal a parcel: at once when idle, at an interval under load (ADR 0001). Pure arithmetic, no clock, no I/O.
 
 On few cores a request's cost is mostly wake-ups and system calls of everyone who touches its parcel: nats-server,
-every model, the decoy, the router. So a trickle of small parcels costs several times what the same requests cost in
+every model, the archive, the router. So a trickle of small parcels costs several times what the same requests cost in
 one, and worse: the events of many small parcels keep the router's loop from taking in the requests that wait in front
 of it, which keeps the parcels small. So under load the *rate of parcels* is bounded, not their size. But waiting costs
 latency, and an idle endpoint must not wait at all.

@@ -165,7 +165,7 @@ METRICS: tuple[Metric, ...] = (
         "Requests that got an enricher's defaults, by why: `LATE`, or the code of the error that it gave or earned.",
     ),
     Metric("rendezvous.model.replicas", Kind.GAUGE, "{replica}", _OF_MODEL, "Replicas that say they live."),
-    Metric("rendezvous.decoy.lag", Kind.GAUGE, "{parcel}", _OF_ENDPOINT, "Parcels that are not archived yet."),
+    Metric("rendezvous.decoy.lag", Kind.GAUGE, "{message}", _OF_ENDPOINT, "Messages that are not archived yet."),
     Metric(
         "rendezvous.feedback",
         Kind.COUNTER,
