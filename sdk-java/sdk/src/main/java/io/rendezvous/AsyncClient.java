@@ -16,9 +16,14 @@ import io.opentelemetry.api.OpenTelemetry;
 import io.opentelemetry.context.Context;
 import io.rendezvous.internal.Ids;
 import io.rendezvous.v1.DescribeRequest;
+import io.rendezvous.v1.FeedbackGrpc;
 import io.rendezvous.v1.ModelInfo;
+import io.rendezvous.v1.RecordReply;
+import io.rendezvous.v1.RecordRequest;
 import io.rendezvous.v1.ScoreGrpc;
 import io.rendezvous.v1.ScoreRequest;
+import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
@@ -225,6 +230,46 @@ public final class AsyncClient implements AutoCloseable {
                     + "' is given for a table: its chunks need an id each, leave" + " it out");
         }
         return new TableCall(table, chunkRows, chunk -> score(chunk, request), progress).start();
+    }
+
+    /**
+     * Reports what turned out to be true: all outcomes are kept, or none.
+     *
+     * @param outcomes 1 to 10,000
+     * @return a future of their ids, in their order, once they are on disk
+     */
+    public CompletableFuture<List<String>> record(List<Outcome> outcomes) {
+        return record(outcomes, null);
+    }
+
+    /**
+     * Reports what turned out to be true: all outcomes are kept, or none. Sent again, with the same ids, after
+     * UNAVAILABLE and OVERLOADED while there is time; each counts once.
+     *
+     * @param outcomes 1 to 10,000
+     * @param timeout deadline, retries included; null: the client's default
+     * @return a future of their ids, in their order, once they are on disk; fails with
+     *     {@link InvalidRequestException} where some are wrong, whose attributes {@code outcome.<i>} say what is, and
+     *     with {@link UnavailableException} where it is not known whether they were kept
+     */
+    public CompletableFuture<List<String>> record(List<Outcome> outcomes, Duration timeout) {
+        if (timeout != null) {
+            ClientOptions.checkPositive("timeout", timeout);
+        }
+        RecordRequest.Builder request = RecordRequest.newBuilder().setEndpoint(endpoint);
+        outcomes.forEach(outcome -> request.addOutcomes(outcome.toProto()));
+        CompletableFuture<RecordReply> reply =
+                call(keyed, FeedbackGrpc.getRecordMethod(), request.build(), new Attempts(options, timeout));
+        CompletableFuture<List<String>> ids = new CompletableFuture<>();
+        reply.whenComplete((came, error) -> {
+            if (error == null) {
+                ids.complete(List.copyOf(came.getFeedbackIdsList()));
+            } else {
+                ids.completeExceptionally(error);
+            }
+        });
+        ids.whenComplete((came, error) -> reply.cancel(true));
+        return ids;
     }
 
     /** Closes the connection; calls under way end with UNAVAILABLE. */

@@ -3,7 +3,9 @@ package io.rendezvous;
 import io.grpc.ChannelCredentials;
 import io.opentelemetry.api.OpenTelemetry;
 import io.rendezvous.v1.ModelInfo;
+import java.time.Duration;
 import java.util.Iterator;
+import java.util.List;
 import java.util.NoSuchElementException;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
@@ -186,6 +188,32 @@ public final class Client implements AutoCloseable {
      */
     public ScoredTable scoreTable(Frame table, int chunkRows, TableProgress progress, ScoreOptions request) {
         return await(async.scoreTable(table, chunkRows, progress, request));
+    }
+
+    /**
+     * Reports what turned out to be true: all outcomes are kept, or none.
+     *
+     * @param outcomes 1 to 10,000
+     * @return their ids, in their order, once they are on disk
+     * @throws RendezvousException as {@link #record(List, Duration)}
+     */
+    public List<String> record(List<Outcome> outcomes) {
+        return record(outcomes, null);
+    }
+
+    /**
+     * Reports what turned out to be true: all outcomes are kept, or none. Sent again, with the same ids, after
+     * UNAVAILABLE and OVERLOADED while there is time; each counts once.
+     *
+     * @param outcomes 1 to 10,000
+     * @param timeout deadline, retries included; null: the client's default
+     * @return their ids, in their order, once they are on disk
+     * @throws InvalidRequestException some are wrong, and none was kept; its attributes {@code outcome.<i>} say what is
+     * @throws UnavailableException it is not known whether they were kept: record the same ones again
+     * @throws RendezvousException the leaf of whatever else went wrong
+     */
+    public List<String> record(List<Outcome> outcomes, Duration timeout) {
+        return await(async.record(outcomes, timeout));
     }
 
     /** Closes the connection; calls under way end with UNAVAILABLE. */
