@@ -46,6 +46,8 @@ class Requests:
     is_bad: _Array
     """Truth, by row."""
     is_repeat: bool = False
+    parcels_from: int = 1
+    """Sequence of the first parcel in the durable stream."""
 
     @classmethod
     def make(cls, rng: np.random.Generator, *, first: int, count: int, rows: int, stored_us: _Array) -> Self:
@@ -218,7 +220,7 @@ def _score_columns(
         "after_us": pa.array(after_us) if is_live else pa.nulls(total, pa.int64()),
         "late": pa.array(scored.late[request] & is_live),
         "parcel_id": requests.parcel_ids.take(request),
-        "parcel_sequence": pa.array(1 + parcel),
+        "parcel_sequence": pa.array(requests.parcels_from + parcel),
         "score_sequence": pa.array(sequence + parcel),
     }
 

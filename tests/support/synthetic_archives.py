@@ -7,7 +7,7 @@ made.rows["scores"]
 """
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +175,12 @@ def _write_part(plan: ArchivePlan, first: int, writers: list[_Writer], made: Mad
     rng = np.random.default_rng([plan.seed, first])
     signature = _signature(plan, first)
     requests = Requests.make(rng, first=first, count=count, rows=plan.rows, stored_us=_times(plan, first, count))
+    requests = replace(requests, parcels_from=writers[0].next)
     made.first_us = made.first_us or int(requests.stored_us[0])
     made.last_us = int(requests.stored_us[-1])
     scored = [Scored.make(rng, requests, model, plan.deadline_ms) for model in plan.models]
-    again = requests.some(rng, plan.repeats).repeated()
+    after = writers[0].next + requests.parcels + requests.decision_batches
+    again = replace(requests.some(rng, plan.repeats).repeated(), parcels_from=after)
     scored_again = [Scored.make(rng, again, model, plan.deadline_ms) for model in plan.models]
     _write_durable(plan, signature, writers[0], made, rng, ((requests, scored), (again, scored_again)))
     _write_scores(plan, writers[1], made, rng, ((requests, scored), (again, scored_again)))
