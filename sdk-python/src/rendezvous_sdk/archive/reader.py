@@ -22,7 +22,7 @@ from rendezvous_sdk.archive.layout import DEFAULT_TENANT, KINDS, ArchiveRoot
 from rendezvous_sdk.archive.manifest import ArchiveError, list_endpoints, list_tenants
 from rendezvous_sdk.archive.schema import FIXED
 from rendezvous_sdk.archive.sources import KindFiles, Span, find_files
-from rendezvous_sdk.archive.sql_text import SCHEME, add_suffix, name
+from rendezvous_sdk.archive.sql_text import SCHEME, add_suffix, name, texts
 from rendezvous_sdk.archive.views import VIEWS, EndpointViews
 
 if TYPE_CHECKING:
@@ -239,10 +239,16 @@ class Archive:
             schema = name(add_suffix(endpoint, taken))
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             views = EndpointViews(schema, files, self._span, fixed_types=fixed_types, is_local=self._root.is_local)
-            for view, query in views.queries().items():
+            queries = views.queries()
+            for macro, paths in views.lists.items():
+                _list_files(connection, macro, paths[:1])
+            for view, query in queries.items():
                 connection.execute(f"CREATE OR REPLACE VIEW {schema}.{name(view)} AS {query}")
             for view in VIEWS if endpoint == self.endpoint else ():
                 connection.execute(f"CREATE OR REPLACE VIEW main.{name(view)} AS FROM {schema}.{name(view)}")
+            # Only now: DuckDB looks at the whole list whenever a view is made of it, and one file has all the columns.
+            for macro, paths in views.lists.items():
+                _list_files(connection, macro, paths)
 
     def lock(self, also: Sequence[str | Path] = ()) -> None:
         """Lets queries open the archive's current files and no others, for good: for queries of somebody else's.
@@ -295,10 +301,15 @@ def _connect(root: ArchiveRoot, database: str = ":memory:") -> "duckdb.DuckDBPyC
     # Nothing is fetched from elsewhere behind the user's back.
     connection = duckdb.connect(database, config={"autoinstall_known_extensions": False})
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET parquet_metadata_cache = true")
     connection.execute("SET python_scan_all_frames = true")  # `sql` may name tables of whoever calls it
     if not root.is_local:
         connection.register_filesystem(ArchiveFiles(root.filesystem))
     return connection
+
+
+def _list_files(connection: "duckdb.DuckDBPyConnection", macro: str, paths: Sequence[str]) -> None:
+    connection.execute(f"CREATE OR REPLACE MACRO {macro}() AS {texts(paths)}")
 
 
 def _types(connection: "duckdb.DuckDBPyConnection", schema: pa.Schema) -> dict[str, str]:

@@ -50,6 +50,8 @@ class Span:
 class FileGroup:
     """Files of one kind with equal columns."""
 
+    kind: str
+    """The kind."""
     schema_id: str
     """Tells the columns."""
     is_replay: bool
@@ -98,7 +100,7 @@ def find_files(root: ArchiveRoot, tenant: str, endpoint: str, span: Span) -> dic
             continue
         key = (file.kind, file.schema_id, is_replay)
         if key not in groups:
-            groups[key] = FileGroup(file.schema_id, is_replay, schema=_read_schema(root, file.path))
+            groups[key] = FileGroup(file.kind, file.schema_id, is_replay, schema=_read_schema(root, file.path))
             found[file.kind].groups.append(groups[key])
         groups[key].paths.append(root.at(file.path))
         found[file.kind].rows += file.rows

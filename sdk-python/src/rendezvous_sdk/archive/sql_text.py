@@ -56,9 +56,9 @@ def count_once(table: str, keys: Sequence[str], order: str) -> str:
     """
     columns = names(keys)
     key = f"hash({columns})"
-    repeated = f"(SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1)"  # noqa: S608 # quoted names
     return (
-        f"SELECT * FROM {table} WHERE {key} NOT IN {repeated}\n"  # noqa: S608 # the same
-        f"UNION ALL SELECT * FROM {table} WHERE {key} IN {repeated}\n"
+        f"WITH repeated AS MATERIALIZED (SELECT {key} AS key FROM {table} GROUP BY ALL HAVING count(*) > 1)\n"  # noqa: S608
+        f"SELECT * FROM {table} WHERE {key} NOT IN (FROM repeated)\n"
+        f"UNION ALL SELECT * FROM {table} WHERE {key} IN (FROM repeated)\n"
         f"QUALIFY row_number() OVER (PARTITION BY {columns} ORDER BY {order}) = 1"
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from rendezvous_sdk.archive.layout import KINDS
 from rendezvous_sdk.archive.schema import SignatureColumn
 from rendezvous_sdk.archive.sources import FileGroup, KindFiles, Span
-from rendezvous_sdk.archive.sql_text import SCHEME, add_suffix, count_once, moment, name, texts
+from rendezvous_sdk.archive.sql_text import SCHEME, add_suffix, count_once, moment, name
 from rendezvous_sdk.archive.truth import TRUTH_COLUMNS, truth_columns, truth_tables
 
 __all__ = ["VIEWS", "EndpointViews"]
@@ -39,6 +39,10 @@ class EndpointViews:
         span: the time of the requests.
         fixed_types: DuckDB's types of each kind's fixed columns, by kind and name.
         is_local: whether DuckDB opens the files by itself.
+
+    Attributes:
+        lists: lists of files that the queries use as macros, by name, quoted. With ten thousand names in its own text a
+            view would be parsed again, slowly, wherever it is used.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class EndpointViews:
         self._span = span
         self._fixed_types = fixed_types
         self._prefix = "" if is_local else SCHEME
+        self.lists: dict[str, list[str]] = {}
 
     def queries(self) -> dict[str, str]:
         """Returns the query of each view, in the order in which they must be made; `_` begins those for the others."""
@@ -81,8 +86,9 @@ class EndpointViews:
         return self._files[kind].groups
 
     def _read(self, group: FileGroup, limits: str) -> str:
-        paths = texts(self._prefix + path for path in group.paths)
-        return f"SELECT * FROM read_parquet({paths}, hive_partitioning = false){limits}"  # noqa: S608 # the same
+        files = self._table(f"{group.kind}_{group.schema_id}_{'replay' if group.is_replay else 'live'}")
+        self.lists[files] = [self._prefix + path for path in group.paths]
+        return f"SELECT * FROM read_parquet({files}(), hive_partitioning = false){limits}"  # noqa: S608 # the same
 
     def _limits(self, kind: str, *, late: str | None = None) -> str:
         since, until = self._span.since, self._span.until
