@@ -1,6 +1,7 @@
 """`rendezvous replay`: scores into the archive, resumed, killed, refused; the command itself, and real processes."""
 
 import asyncio
+import datetime as dt
 import json
 import os
 import random
@@ -20,6 +21,7 @@ import pytest
 from rendezvous_proto import v1
 from rendezvous_proto.errors import InvalidOutputError, ModelFailedError
 from rendezvous_router.archive.store import ArchiveStore
+from rendezvous_router.archive.verify import verify_endpoint
 from rendezvous_router.cli import app
 from rendezvous_router.replay.errors import CandidateGoneError
 from rendezvous_router.replay.history import History
@@ -30,7 +32,7 @@ from rendezvous_sdk.archive.layout import replay_source
 from rendezvous_sdk.archive.manifest import read_current
 from typer.testing import CliRunner
 
-from tests.support.replayed import Recorded, total_of
+from tests.support.replayed import START_US, STEP_US, Recorded, total_of
 
 ARGUMENTS = ["replay", "--endpoint", "sum", "--json", "--eager"]
 ROOT = Path(__file__).parents[2]
@@ -108,12 +110,33 @@ def test_history_is_scored_in_this_process(recorded: Recorded) -> None:
         "error_code": None,
     }
     assert (row["parcel_sequence"], row["late"], row["after_us"], row["started_at"].tzname()) == (1, None, None, "UTC")
+    assert verify_endpoint(recorded.root, "default", "sum").is_complete
     assert "--resume goes on with it" in replayed(recorded.folder, *load, status=1)
     assert replayed(recorded.folder, *load, "--resume")["rows"] == 0
     recorded.write(2)
     resumed = replayed(recorded.folder, *load, "--resume", "--since", "1s")
     assert (resumed["rows"], resumed["resumed"]) == (10, True)
     assert told(written(recorded, "doubled-2-0")) == expected(recorded)
+
+
+def test_a_run_that_begins_later_is_complete(recorded: Recorded) -> None:
+    """What lies before `--since` is told as not read; a stream made anew and one that lost its end are followed."""
+    recorded.lose_end(20)
+    recorded.write(3)
+    recorded.next_stream()
+    recorded.write(8)
+    load = ("--model", "doubled:2", "--load", "tests.support.replayed:doubled")
+    assert replayed(recorded.folder, *load, "--since", moment(6))["rows"] == 5 * (19 + 3 + 3)
+    report = verify_endpoint(recorded.root, "default", "sum")
+    assert report.is_complete, report
+    (first, *_) = read_current(recorded.root, "default", "sum", [replay_source("doubled-2")])
+    assert (first.first, first.deleted) == (1, ((1, 5),))
+    assert [each for each in told(written(recorded, "doubled-2")) if each not in expected(recorded)] == []
+
+
+def moment(sequence: int) -> str:
+    """When a message of the archive was stored, as `--since` takes it."""
+    return dt.datetime.fromtimestamp((START_US + sequence * STEP_US) / 1e6, dt.UTC).isoformat()
 
 
 def test_rows_that_are_refused_fail_alone(recorded: Recorded, served: str) -> None:
@@ -175,6 +198,7 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path, seed: int) -> Non
         ended_early += process.wait() == -signal.SIGKILL
     done = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
     assert ended_early >= 2
+    assert verify_endpoint(recorded.root, "default", "sum").is_complete
     assert json.loads(done.stdout)["resumed"]
     assert told(written(recorded, "leisurely-1")) == expected(recorded)
 

@@ -130,6 +130,7 @@ class Recorded:
             "model": "first",
             "version": "1",
             "origin": "live",
+            "score_sequence": 1,
             "stored_at": START_US,
             "total": 1.0,
             "label": "live",
@@ -144,6 +145,11 @@ class Recorded:
         )
         with ArchiveStore(self.root, "default", self._endpoint, SCORES) as store:
             store.write_batch(batch)
+
+    def lose_end(self, begin: int) -> None:
+        """The stream lost what it had from a sequence on, and gives these numbers again."""
+        self.generation = Generation(self.generation.created_unix_us, self.generation.number + 1, begin)
+        self.sequence = begin - 1
 
     def next_stream(self) -> None:
         """What comes now comes from a stream that was made anew: its sequences begin again."""

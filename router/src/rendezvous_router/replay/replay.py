@@ -128,6 +128,8 @@ class Replay:
         self._generation: Generation | None = None
         self._covered = 0
         """Sequence up to which parcels of that generation are done."""
+        self._unread = 0
+        """Sequence up to which nothing of that generation was to be read: it lies before the span, or is gone."""
         self._wrote_at = time.monotonic()
 
     @staticmethod
@@ -179,8 +181,12 @@ class Replay:
         if reached is not None and same_stream(reached.generation, stream):
             self._generation, self._covered = reached.generation, reached.sequence
         else:
-            self._generation = Generation(stream.created_unix_us, stream.number, parcels.first)
-            self._covered = parcels.first - 1
+            before = 0
+            if reached is not None and reached.generation.created_unix_us == stream.created_unix_us:
+                before = reached.sequence  # the stream lost its end, and goes on under the next number
+            begin = min(stream.begin, before + 1) if before else 1
+            self._generation = Generation(stream.created_unix_us, stream.number, begin)
+            self._covered, self._unread = begin - 1, parcels.first - 1
 
     async def _take_all(self) -> None:
         while self._asked:
@@ -224,7 +230,8 @@ class Replay:
                 first=first,
                 last=self._covered,
                 last_stored_unix_us=time.time_ns() // 1000,
-                messages=self._covered - first + 1,
+                messages=len({each for table in tables for each in table["parcel_sequence"].unique().to_pylist()}),
+                deleted=((first, self._unread),) if first <= self._unread else (),
                 tables=[("scores", table) for table in merge(tables)],
             )
         )

@@ -39,7 +39,8 @@ class ReplayedModel:
 def score_tables(model: ReplayedModel, piece: Piece, outcomes: Sequence[Outcome]) -> list[pa.Table]:
     """Returns a piece's rows, one table for each run of outcomes that has outputs of the same columns.
 
-    `stored_at` is now; `after_us`, `late` and `score_sequence` are null: nobody waited, and no stream has these scores.
+    `stored_at` is now; `after_us` and `late` are null: nobody waited. `score_sequence`, the place in the run, is the
+    parcel's place in the stream.
     """
     stored_us = time.time_ns() // 1000
     return [_table(model, piece, outcome, stored_us) for outcome in outcomes]
@@ -64,6 +65,7 @@ def _table(model: ReplayedModel, piece: Piece, outcome: Outcome, stored_us: int)
     if outcome.error is not None:
         texts |= {"error_code": error_name(outcome.error.code), "error_message": outcome.error.message}
     fixed: dict[str, pa.Array] = {name: keys[name].combine_chunks() for name in keys.column_names}
+    fixed["score_sequence"] = fixed["parcel_sequence"]
     fixed |= {name: _same(pa.array([text], pa.string()), rows) for name, text in texts.items()}
     fixed |= {name: _same(timestamps([at]), rows) for name, at in times.items()}
     fixed["delivery"] = _same(pa.array([1], pa.int32()), rows)
