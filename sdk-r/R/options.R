@@ -43,12 +43,13 @@ new_replica_name <- function() {
 # All options of serving, checked; see rdv_serve().
 serve_options <- function(model, endpoint, name, version, nats, grpc_host, grpc_port, postbox, grpc, ack_wait,
                           scoring_limit, credit, max_joined_rows, max_message_bytes, queue_capacity, key = NULL,
-                          ca = NULL, cert = NULL, cert_key = NULL, tls = NULL, insecure = NULL) {
+                          ca = NULL, cert = NULL, cert_key = NULL, tls = NULL, insecure = NULL, enricher = NULL) {
   endpoint <- from_environment(endpoint, "RENDEZVOUS_ENDPOINT")
   if (is.null(endpoint)) refuse("no endpoint: give rdv_serve(endpoint = ), or set RENDEZVOUS_ENDPOINT")
   port <- whole_number(from_environment(grpc_port, "RENDEZVOUS_GRPC_PORT", 0), "grpc port")
   wait <- duration_s(from_environment(ack_wait, "RENDEZVOUS_ACK_WAIT", 1), "ack wait")
   limit <- duration_s(from_environment(scoring_limit, "RENDEZVOUS_SCORING_LIMIT", 60), "scoring limit")
+  stage <- whole_number(from_environment(enricher, "RENDEZVOUS_ENRICHER", 0), "enricher")
   if (!postbox && !grpc) refuse("neither the postbox nor gRPC is served: leave one of them on")
   security <- security_of(key, ca, cert, cert_key, tls)
   nats <- from_environment(nats, "RENDEZVOUS_NATS", default_nats)
@@ -65,6 +66,7 @@ serve_options <- function(model, endpoint, name, version, nats, grpc_host, grpc_
     postbox = postbox, grpc = grpc,
     ack_wait_s = check_range("ack wait", wait, 0.1, 3600),
     scoring_limit_s = check_range("scoring limit", limit, 0.05, 86400),
+    enricher = check_range("enricher", stage, 0, 9),
     credit = check_range("credit", whole_number(credit, "credit"), 1, 256),
     max_joined_rows = check_range("max joined rows", whole_number(max_joined_rows, "max joined rows"), 1, 1e7),
     max_message_bytes = check_range("max message bytes", whole_number(max_message_bytes, "max message bytes"), 1024, 512 * 1024^2),

@@ -41,6 +41,8 @@
 #' @param tls Whether to use TLS: `TRUE` with the system's authorities, `FALSE` never. Default: `RENDEZVOUS_TLS`; in
 #'   any case where `ca` or `cert` is given, and for addresses that begin with `tls://`.
 #' @param insecure Whether the key may be sent to another machine without TLS. Default: `RENDEZVOUS_INSECURE`.
+#' @param enricher Stage in which it adds columns to the requests before the models see them, as an enricher of the
+#'   endpoint: `TRUE` or 1 for the first, 2, ...; 0 or `FALSE`: it is a model. Default: `RENDEZVOUS_ENRICHER`, else 0.
 #' @section Keys: With a key the model does only what its key allows: the router makes its consumer, for which it waits,
 #'   and configures `ack_wait`. While NATS refuses the key, the model says so in its log, answers gRPC but reports
 #'   NOT_SERVING, and tries again: it goes on when the key is there.
@@ -59,11 +61,12 @@
 rdv_serve <- function(model, endpoint = NULL, name = NULL, version = NULL, nats = NULL, grpc_port = NULL,
                       grpc_host = NULL, postbox = TRUE, grpc = TRUE, ack_wait = NULL, scoring_limit = NULL,
                       credit = 4, max_joined_rows = 16384, max_message_bytes = 4 * 1024^2, queue_capacity = 1024,
-                      key = NULL, ca = NULL, cert = NULL, cert_key = NULL, tls = NULL, insecure = NULL) {
+                      key = NULL, ca = NULL, cert = NULL, cert_key = NULL, tls = NULL, insecure = NULL,
+                      enricher = NULL) {
   model <- as_model(model)
   options <- serve_options(
     model, endpoint, name, version, nats, grpc_host, grpc_port, postbox, grpc, ack_wait, scoring_limit, credit,
-    max_joined_rows, max_message_bytes, queue_capacity, key, ca, cert, cert_key, tls, insecure
+    max_joined_rows, max_message_bytes, queue_capacity, key, ca, cert, cert_key, tls, insecure, enricher
   )
   check_not_forked()
   start_logging(options)

@@ -22,6 +22,11 @@ double number_in(const google::protobuf::Struct& fields, const std::string& name
   return found == fields.fields().end() ? 0 : found->second.number_value();
 }
 
+std::string text_in(const google::protobuf::Struct& fields, const std::string& name) {
+  const auto found = fields.fields().find(name);
+  return found == fields.fields().end() ? "" : found->second.string_value();
+}
+
 void set(google::protobuf::Struct* fields, const std::string& name, double value) {
   (*fields->mutable_fields())[name].set_number_value(value);
 }
@@ -51,6 +56,7 @@ ModelConsumer::ModelConsumer(NatsLink& link, const ServeOptions& options)
       name(consumer_name(options.name, options.version)),
       link_(link),
       endpoint_(options.endpoint),
+      subject_(options.enricher ? raw_subject(options.endpoint, options.enricher) : input_subject(options.endpoint)),
       ack_wait_us_(options.ack_wait_us),
       offset_us_(unix_us() - monotonic_us()) {}
 
@@ -71,11 +77,19 @@ void ModelConsumer::ensure() {
   const auto& fields = config->second.struct_value();
   const double wait_ns = number_in(fields, "ack_wait");
   const bool is_same_wait = std::fabs(wait_ns - static_cast<double>(ack_wait_us_) * 1e3) < 1e3;
-  if (!is_same_wait || number_in(fields, "max_deliver") != kMaxDeliver) align(fields, is_same_wait, wait_ns / 1e9);
+  const std::string subject = text_in(fields, "filter_subject");
+  if (subject != subject_) {
+    align(fields, "reads " + subject + ", not this one's " + subject_);
+  } else if (!is_same_wait) {
+    align(fields, "has ack_wait " + shown(wait_ns / 1e9) + " s, not this model's " +
+                      shown(static_cast<double>(ack_wait_us_) / 1e6) + " s");
+  } else if (number_in(fields, "max_deliver") != kMaxDeliver) {
+    align(fields, "has another max_deliver than this model's");
+  }
 }
 
 // Where it is not allowed, what is configured is kept to.
-void ModelConsumer::align(const google::protobuf::Struct& config, bool is_same_wait, double found_s) {
+void ModelConsumer::align(const google::protobuf::Struct& config, const std::string& difference) {
   if (!is_difference_said_ && !link_.has_key()) {
     try {
       return adjust(config);
@@ -84,11 +98,7 @@ void ModelConsumer::align(const google::protobuf::Struct& config, bool is_same_w
     }
   }
   if (is_difference_said_.exchange(true)) return;
-  log(Level::warning, "consumer " + name + " has " +
-                          (is_same_wait ? std::string("another max_deliver than this model's")
-                                        : "ack_wait " + shown(found_s) + " s, not this model's " +
-                                              shown(static_cast<double>(ack_wait_us_) / 1e6) + " s") +
-                          ", and this model may not change it: it stays");
+  log(Level::warning, "consumer " + name + " " + difference + ", and this model may not change it: it stays");
 }
 
 void ModelConsumer::make() {
@@ -99,7 +109,6 @@ void ModelConsumer::make() {
   set(&config, "ack_policy", "explicit");
   set(&config, "ack_wait", static_cast<double>(ack_wait_us_) * 1e3);
   set(&config, "max_deliver", kMaxDeliver);
-  set(&config, "filter_subject", input_subject(endpoint_));
   set(&config, "replay_policy", "instant");
   set(&config, "max_ack_pending", kMaxAckPending);
   adjust(config);
@@ -114,6 +123,7 @@ void ModelConsumer::adjust(const google::protobuf::Struct& config) {
   wanted->mutable_fields()->erase("metadata");  // the server's own
   set(wanted, "ack_wait", static_cast<double>(ack_wait_us_) * 1e3);
   set(wanted, "max_deliver", kMaxDeliver);
+  set(wanted, "filter_subject", subject_);
   link_.request_json("$JS.API.CONSUMER.DURABLE.CREATE." + stream + "." + name, to_json(request), kRequestTimeoutMs);
 }
 

@@ -16,7 +16,7 @@ class ModelConsumer {
   const std::string stream;
   const std::string name;
 
-  // Makes the consumer, or brings its `ack_wait` and `max_deliver` in line, where that is allowed; the router does so for
+  // Makes the consumer, or brings what it reads, `ack_wait` and `max_deliver` in line, where that is allowed; the router does so for
   // who has a key (P111, P112). Throws NatsError.
   void ensure();
 
@@ -31,12 +31,13 @@ class ModelConsumer {
 
  private:
   void make();
-  void align(const google::protobuf::Struct& config, bool is_same_wait, double found_s);
+  void align(const google::protobuf::Struct& config, const std::string& difference);
   void adjust(const google::protobuf::Struct& config);
   google::protobuf::Struct info();
 
   NatsLink& link_;
   const std::string endpoint_;
+  const std::string subject_;
   const int64_t ack_wait_us_;
   std::atomic<bool> is_difference_said_{false};
   std::atomic<int64_t> offset_us_;

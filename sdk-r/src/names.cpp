@@ -51,6 +51,10 @@ std::string durable_stream(const std::string& endpoint) { return "RV_" + check_n
 
 std::string input_subject(const std::string& endpoint) { return "rv." + check_name("endpoint", endpoint) + ".input"; }
 
+std::string raw_subject(const std::string& endpoint, int stage) {
+  return "rv." + check_name("endpoint", endpoint) + ".raw" + (stage == 1 ? "" : "." + std::to_string(stage));
+}
+
 std::string score_subject(const std::string& endpoint, const std::string& model, const std::string& router) {
   return "rv." + check_name("endpoint", endpoint) + ".score." + check_name("model", model) + "." +
          check_name("router", router);

@@ -28,6 +28,7 @@ const std::string& check_version(const std::string& value);
 std::string version_token(const std::string& version);
 std::string durable_stream(const std::string& endpoint);
 std::string input_subject(const std::string& endpoint);
+std::string raw_subject(const std::string& endpoint, int stage);
 std::string score_subject(const std::string& endpoint, const std::string& model, const std::string& router);
 std::string consumer_name(const std::string& model, const std::string& version);
 std::string model_key(const std::string& endpoint, const std::string& model, const std::string& version);

@@ -21,6 +21,7 @@ struct ServeOptions {
   int64_t ack_wait_us = 1'000'000;
   int64_t scoring_limit_us = 60'000'000;
   int credit = 4;
+  int enricher = 0;  // its stage; 0: a model
   int64_t max_joined_rows = 16384;
   int max_message_bytes = 4 * 1024 * 1024;
   size_t queue_capacity = 1024;

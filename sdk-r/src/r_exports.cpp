@@ -164,6 +164,8 @@ Rcpp::List postbox_names(const std::string& endpoint, const std::string& model, 
                          const std::string& router) {
   return Rcpp::List::create(Rcpp::_["stream"] = rv::durable_stream(endpoint),
                             Rcpp::_["input"] = rv::input_subject(endpoint),
+                            Rcpp::_["raw"] = rv::raw_subject(endpoint, 1),
+                            Rcpp::_["raw_of_stage_2"] = rv::raw_subject(endpoint, 2),
                             Rcpp::_["score"] = rv::score_subject(endpoint, model, router),
                             Rcpp::_["consumer"] = rv::consumer_name(model, version),
                             Rcpp::_["model_key"] = rv::model_key(endpoint, model, version));

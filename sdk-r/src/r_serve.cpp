@@ -33,7 +33,7 @@ class Replica {
         info_(info_of(info)),
         inbox_(options_.queue_capacity, options_.max_joined_rows),
         model_(evaluate, info_.signature(), hints_of(info["inputs"], Rcpp::as<bool>(info["int64_as_numeric"])), options_.scoring_limit_us),
-        scorer_({options_.endpoint, options_.name, options_.version, options_.replica},
+        scorer_({options_.endpoint, options_.name, options_.version, options_.replica, options_.enricher},
                 [this](const v1::Frame& frame) { return model_.score(frame); }, unix_us) {
     scorer_.on_failure = [this](const Fault& fault, const RequestName& name) { log_failure(fault, name); };
   }
@@ -248,6 +248,7 @@ ServeOptions options_of(const Rcpp::List& list) {
   options.ack_wait_us = static_cast<int64_t>(Rcpp::as<double>(list["ack_wait_s"]) * 1e6);
   options.scoring_limit_us = static_cast<int64_t>(Rcpp::as<double>(list["scoring_limit_s"]) * 1e6);
   options.credit = Rcpp::as<int>(list["credit"]);
+  options.enricher = Rcpp::as<int>(list["enricher"]);
   options.max_joined_rows = static_cast<int64_t>(Rcpp::as<double>(list["max_joined_rows"]));
   options.max_message_bytes = Rcpp::as<int>(list["max_message_bytes"]);
   options.queue_capacity = static_cast<size_t>(Rcpp::as<int>(list["queue_capacity"]));

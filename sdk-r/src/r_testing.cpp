@@ -35,7 +35,8 @@ Rcpp::List score_list(const rv::v1::ParcelScore& score) {
       Rcpp::_["items"] = items, Rcpp::_["outputs"] = static_cast<SEXP>(outputs),
       Rcpp::_["timing"] = rv::list_of(score.timing()),
       Rcpp::_["parcel_sequence"] = static_cast<double>(score.parcel_sequence()),
-      Rcpp::_["delivery"] = static_cast<double>(score.delivery()));
+      Rcpp::_["delivery"] = static_cast<double>(score.delivery()),
+      Rcpp::_["stage"] = static_cast<double>(score.stage()));
 }
 
 }  // namespace

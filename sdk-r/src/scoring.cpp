@@ -298,6 +298,7 @@ v1::ParcelScore ParcelScorer::reply(Work* work, int64_t started, int64_t finishe
   timing->set_finished_unix_us(finished);
   score.set_parcel_sequence(delivery.sequence);
   score.set_delivery(delivery.number);
+  score.set_stage(static_cast<uint32_t>(identity_.stage));
   if (auto outputs = work->join_outputs()) *score.mutable_outputs() = std::move(*outputs);
   for (size_t i = 0; i < work->rows.size(); ++i) {
     const auto& item = delivery.parcel.items(static_cast<int>(i));

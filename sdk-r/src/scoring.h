@@ -40,6 +40,7 @@ struct Identity {
   std::string name;
   std::string version;
   std::string replica;
+  int stage = 0;  // of an enricher; 0: a model
 };
 
 // Scores the rows of one sound frame; throws Fault.

@@ -82,7 +82,7 @@ start_site <- function(model_code, ..., env = parent.frame()) {
     body <- sprintf('{"name": "%s", "subjects": [%s], "storage": "file"}', name, paste0('"', subjects, '"', collapse = ", "))
     wire_request(site$wire, paste0("$JS.API.STREAM.CREATE.", name), charToRaw(body), 2000)
   }
-  stream("RV_e", paste0("rv.e.", c("raw", "input", "decision", "feedback")))
+  stream("RV_e", paste0("rv.e.", c("raw", "raw.*", "input", "decision", "feedback")))
   stream("RV_e_SCORES", "rv.e.score.>")
   wire_subscribe(site$wire, "rv.e.score.*.in-memory")
   site$models <- list()
@@ -132,10 +132,10 @@ stop_site <- function(site) {
 }
 
 # Puts a parcel of these requests into the postbox; gives its id.
-send_parcel <- function(site, ..., budget = 60) {
+send_parcel <- function(site, ..., budget = 60, subject = "rv.e.input") {
   tables <- lapply(list(...), rdv_encode)
   parcel <- unwrap(box_parcel(tables, "e", now_s() * 1e6, budget * 1e6, ""))
-  wire_request(site$wire, "rv.e.input", parcel, 2000)
+  wire_request(site$wire, subject, parcel, 2000)
   box_parcel_facts(parcel)$parcel_id
 }
 

@@ -52,6 +52,17 @@ test_that("a model serves its postbox and gRPC, survives errors, hangs and its b
   expect_identical(grep("ERROR", strsplit(printed(site$model, "err"), "\n")[[1]], value = TRUE), character())
 })
 
+test_that("an enricher reads the parcels of its stage", {
+  site <- start_site("rdv_serve(function(df) data.frame(loans = df$x * 10), name = 'history', enricher = 2)")
+  send_parcel(site, list(x = 1))
+  sent <- send_parcel(site, list(x = c(2, 3)), subject = "rv.e.raw.2")
+  score <- score_of(site, sent)
+  expect_identical(score$outputs$loans, c(20, 30))
+  expect_identical(score$stage, 2)
+  consumer <- wire_request(site$wire, "$JS.API.CONSUMER.INFO.RV_e.history__1", raw(), 2000)
+  expect_match(consumer, '"filter_subject":"rv.e.raw.2"', fixed = TRUE)
+})
+
 test_that("a second signal ends the process at once", {
   site <- start_site(double_code)
   send_parcel(site, list(x = 5))

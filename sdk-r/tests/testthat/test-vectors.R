@@ -170,7 +170,7 @@ test_that("names and addresses are those of the vectors", {
     made <- postbox_names(case$endpoint, case$model, case$version, case$router)
     expect_identical(
       unlist(made, use.names = FALSE),
-      c(case$streams$durable, case$subjects$input, case$subjects$score, case$consumer, case$keys$rv_models),
+      c(case$streams$durable, case$subjects$input, case$subjects$raw, case$subjects$raw_of_stage_2, case$subjects$score, case$consumer, case$keys$rv_models),
       info = case$name
     )
     expect_identical(paste(made$model_key, case$replica, sep = "."), case$keys$rv_replicas, info = case$name)
