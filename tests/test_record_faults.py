@@ -110,6 +110,7 @@ class Installation:
         done = subprocess.run(
             [*command, "--nats", self.stack.server.url], capture_output=True, text=True, check=False, timeout=60
         )
+        assert done.stdout, done.stderr
         (report,) = json.loads(done.stdout)
         return done.returncode, report
 
