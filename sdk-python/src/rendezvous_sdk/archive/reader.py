@@ -191,7 +191,7 @@ class Archive:
             InvalidRequestError: there is no such view; or several endpoints, and none was chosen.
         """
         _check_installed("pandas")
-        table: pd.DataFrame = self._relation(view).df()
+        table: pd.DataFrame = self.arrow(view).to_pandas(maps_as_pydicts="lossy")
         return table
 
     def polars(self, view: str) -> "pl.LazyFrame":
