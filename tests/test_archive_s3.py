@@ -1,6 +1,10 @@
 """An archive on an object store, reached over HTTP: the same as in a folder."""
 
+import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,7 +19,17 @@ from rendezvous_router.archive.sweeping import keep_up
 from rendezvous_sdk.archive.layout import ArchiveRoot
 
 from tests.support.archives import DAY_US, ENDPOINT, START_US, TENANT, MadeArchive, MadeRequest
+from tests.support.caller import Caller
 from tests.support.object_store import ENVIRONMENT, s3_server
+from tests.support.processes import Process, script
+from tests.support.stack import ENDPOINT as SUM
+from tests.support.stack import Stack, eventually
+
+SPEC: dict[str, Any] = {
+    **SUM,
+    "models": {"first": {"role": "champion"}},
+    "policy": {"deadline": "2s", "steps": [{"take": "best"}], "otherwise": "error"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +88,55 @@ def test_an_upload_that_fails_leaves_no_file(s3: str, monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         write_groups(root, "half.parquet", "inputs", interrupted())
     assert root.filesystem.get_file_info(root.at("half.parquet")).type == FileType.NotFound
+
+
+async def test_the_process_and_its_commands_on_an_object_store(s3: str, stack: Stack) -> None:
+    """Archived, killed, archived on, verified, merged, forgotten and verified again, credentials by the environment."""
+    prefix, _, query = s3.partition("?")
+    root = f"{prefix}/live?{query}"
+    await stack.apply(SPEC)
+    stack.start_router()
+    stack.start_model("tests.support.models:first")
+    archiver = start_archiver(stack, root)
+    async with Caller(stack.address) as caller:
+        for number in range(20):
+            if number == 10:
+                archiver.kill()
+                archiver = start_archiver(stack, root)
+            context = {"customer": str(number % 2)}
+            await caller.score({"a": [1.0], "b": [1], "tag": ["x"]}, request_id=f"r{number}", context=context)
+    verified: dict[str, Any] = {}
+
+    async def complete() -> bool:
+        verified.update((await asyncio.to_thread(run_archive_command, stack, root, "verify"))[0])
+        return bool(verified["pending"] == 0 and verified["decided"] == 20)
+
+    await eventually(complete, "everything is archived", within_s=60)
+    assert verified["is_complete"]
+    assert verified["rows"] == {"decisions": 20, "inputs": 20, "scores": 20}
+    assert archiver.stop() == 0
+    (merged,) = run_archive_command(stack, root, "compact", "--fully", "--grace", "0s", ask_server=False)
+    assert merged["entries_after"] == 2
+    told = run_archive_command(stack, root, "forget", "--key", "customer=1", "--settle", "0s")
+    assert told["rows"] == {"decisions": 10, "inputs": 10, "scores": 10}
+    assert told["messages_left"] == 0
+    (after,) = run_archive_command(stack, root, "verify", "--deep")
+    assert (after["is_complete"], after["rows"]["inputs"]) == (True, 10)
+
+
+def start_archiver(stack: Stack, root: str) -> Process:
+    """Starts the archive's process."""
+    command = [script("rendezvous"), "archive", "--archive", root, "--nats", stack.server.url]
+    process = Process(command, log=stack.folder / f"archiver-{len(stack.processes)}.log", ready="ready")
+    stack.processes.append(process)
+    process.wait_ready()
+    return process
+
+
+def run_archive_command(stack: Stack, root: str, *arguments: str, ask_server: bool = True) -> Any:
+    """Runs `rendezvous archive ...` and returns what it says as JSON."""
+    command = [script("rendezvous"), "archive", *arguments, "--json", "--archive", root]
+    command += ["--nats", stack.server.url] if ask_server else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
