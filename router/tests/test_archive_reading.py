@@ -265,8 +265,8 @@ async def test_a_signature_changes_while_it_runs(client: Connection, tmp_path: P
     ]
     async with archiving(client, tmp_path):
         for inputs, values in columns:
-            await apply(client, credit_spec(inputs=inputs))
-            await send_parcel(client, make_parcel((1,), values, spec_revision=99))
+            revision = await apply(client, credit_spec(inputs=inputs))
+            await send_parcel(client, make_parcel((1,), values, spec_revision=revision))
             await settled(client, tmp_path)
     tables = tables_of(tmp_path, "inputs")
     assert [[(each.name, each.type) for each in signature_of(table.schema).values()] for table in tables] == [
@@ -278,8 +278,8 @@ async def test_a_signature_changes_while_it_runs(client: Connection, tmp_path: P
 
 async def test_an_endpoint_without_declared_inputs(client: Connection, tmp_path: Path) -> None:
     """Its rows are kept as the frames that they were, and give no schema each."""
-    await apply(client, credit_spec(inputs=[]))
-    parcels = [make_parcel((1,), {f"column{number}": [float(number)]}, spec_revision=99) for number in range(5)]
+    revision = await apply(client, credit_spec(inputs=[]))
+    parcels = [make_parcel((1,), {f"column{number}": [float(number)]}, spec_revision=revision) for number in range(5)]
     async with archiving(client, tmp_path, FlushLimits(messages=100, seconds=1)):
         for parcel in parcels:
             await send_parcel(client, parcel)

@@ -39,10 +39,11 @@ def credit_spec(**changes: Any) -> EndpointSpec:
     return parse_spec({**document, **changes})
 
 
-async def apply(client: Connection, spec: EndpointSpec) -> None:
-    """Stores a specification and makes its streams, as a router would."""
-    await SpecStore(client).put(spec)
+async def apply(client: Connection, spec: EndpointSpec) -> int:
+    """Stores a specification and makes its streams, as a router would; returns its revision."""
+    revision = await SpecStore(client).put(spec)
     await ensure_streams(client, spec)
+    return revision
 
 
 def make_parcel(rows: Sequence[int] = (1, 2), columns: Mapping[str, Any] | None = None, **fields: Any) -> v1.Parcel:

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _LOOKUP_TRIES = 4
 _FIRST_PAUSE_S = 0.25
 _REREAD_S = 5.0
+_AGAIN_S = 1.0
 _SERVER_FAULTS = (NatsError, TimeoutError, ConnectionError)
 
 
@@ -52,6 +53,7 @@ class EndpointArchive:
         self._lookup = StreamLookup(client, durable_stream(endpoint))
         self._specs_read_at = 0.0
         self._revision = 0
+        self._sought = 0
         self._durable = StreamReader(
             client,
             root,
@@ -133,12 +135,11 @@ class EndpointArchive:
 
     async def _learn(self, messages: Sequence[Taken]) -> None:
         """Reads the specifications where the messages have columns, or are of a revision, that are not known yet."""
-        if not self._is_news(messages):
-            return
         now = asyncio.get_running_loop().time()
-        if self._specs_read_at and now - self._specs_read_at < _REREAD_S and not self._is_later(messages):
+        revision = _latest_revision(messages)
+        if not self._is_due(messages, revision, now - self._specs_read_at):
             return
-        self._specs_read_at = now
+        self._specs_read_at, self._sought = now, revision
         for entry in await read_history(self._client, ENDPOINTS_BUCKET, endpoint_key(self.endpoint)):
             self._revision = max(self._revision, entry.revision)
             if entry.value is None:
@@ -148,15 +149,21 @@ class EndpointArchive:
             except (SpecError, msgspec.DecodeError, ValueError, RecursionError) as error:
                 _log.debug("revision %d of endpoint %s is no specification: %s", entry.revision, self.endpoint, error)
 
-    def _is_later(self, messages: Sequence[Taken]) -> bool:
-        parcels = (each.body for each in messages)
-        return any(isinstance(each, v1.Parcel) and self._revision < each.spec_revision < 2**62 for each in parcels)
-
-    def _is_news(self, messages: Sequence[Taken]) -> bool:
-        if not self._revision or self._is_later(messages):
+    def _is_due(self, messages: Sequence[Taken], revision: int, elapsed_s: float) -> bool:
+        if not self._specs_read_at:
             return True
+        if revision > self._revision:
+            # It may not have reached the server that was asked; but a bucket that was made anew never gets there.
+            return revision != self._sought or elapsed_s >= _AGAIN_S
+        return elapsed_s >= _REREAD_S and not self._are_declared(messages)
+
+    def _are_declared(self, messages: Sequence[Taken]) -> bool:
         keys = {(each.kind, columns_key(frame)) for each in messages for frame in _frames(each)}
-        return not all(self._declared.covers(kind, key) for kind, key in keys)
+        return all(self._declared.covers(kind, key) for kind, key in keys)
+
+
+def _latest_revision(messages: Sequence[Taken]) -> int:
+    return max((each.body.spec_revision for each in messages if isinstance(each.body, v1.Parcel)), default=0)
 
 
 def _frames(taken: Taken) -> Sequence[v1.Frame]:

@@ -10,7 +10,6 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from rendezvous_proto import v1
-from rendezvous_proto.postbox import durable_stream
 from rendezvous_sdk.nats_connection import Connection
 
 from rendezvous_router.archive.parcel_facts import ParcelFacts, ParcelKey
@@ -76,11 +75,6 @@ class StreamLookup:
         except NoRespondersError:
             return None  # the stream is gone
         return _facts(reply, key)
-
-
-def lookup_parcels(client: Connection, endpoint: str) -> StreamLookup:
-    """Returns a lookup of an endpoint's parcels."""
-    return StreamLookup(client, durable_stream(endpoint))
 
 
 def _facts(reply: Msg, key: ParcelKey) -> ParcelFacts | None:

@@ -75,6 +75,7 @@ def _sound_body(kind: type[Body], payload: bytes) -> Body | None:
 
 
 _MOST_ROWS = 2**31 - 1
+_KEYS_REMEMBERED = 256
 
 
 def _is_sound_parcel(parcel: v1.Parcel, size: int) -> bool:
@@ -118,9 +119,11 @@ class Declared:
     defaults: dict[str, tuple[SignatureColumn, ...]] = field(default_factory=dict)
     """Columns of the newest specification, by kind: those of rows that have no typed values."""
     _known: dict[str, set[SignatureColumn]] = field(default_factory=dict)
+    _covered: dict[tuple[str, ColumnsKey], bool] = field(default_factory=dict)
 
     def learn(self, spec: EndpointSpec) -> None:
         """Takes note of a specification; of several, the newest must come last."""
+        self._covered.clear()
         added = [column for enricher in spec.enrichers.values() for column in enricher.outputs]
         self._set("raw", spec.inputs, added)
         self._set("inputs", spec.model_inputs() if spec.inputs else ())
@@ -130,8 +133,13 @@ class Declared:
 
     def covers(self, kind: str, key: ColumnsKey) -> bool:
         """Returns whether all of a frame's columns are declared."""
-        known = self._known.get(kind, ())
-        return all(SignatureColumn(name, _type_name(kind_), shape) in known for name, kind_, shape in key)
+        covered = self._covered.get((kind, key))
+        if covered is None:
+            known = self._known.get(kind, ())
+            covered = all(SignatureColumn(name, _type_name(number), shape) in known for name, number, shape in key)
+            if len(self._covered) < _KEYS_REMEMBERED:
+                self._covered[kind, key] = covered
+        return covered
 
     def _set(self, kind: str, columns: Iterable[object], others: Iterable[object] = ()) -> None:
         self.defaults[kind] = tuple(SignatureColumn.of(each) for each in columns)

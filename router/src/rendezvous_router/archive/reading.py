@@ -121,17 +121,6 @@ class StreamReader:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._archived_to = 0
-
-    @property
-    def archived_to(self) -> int:
-        """The last sequence of the present stream that is archived; 0: none is yet."""
-        return self._archived_to
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of payload that were read and are not archived yet."""
-        return self._buffer.bytes
 
     async def run(self) -> None:
         """Archives until `stop`; whatever fails is tried again, with growing pauses. What was read is archived then."""
@@ -186,7 +175,6 @@ class StreamReader:
         await self._read(position, info)
 
     def _begin(self, position: Position) -> None:
-        self._archived_to = position.next - 1
         self._buffer = _Buffer(position.next, position.next - 1)
         self._consumer_sequence = 0
         self._is_broken = False
@@ -306,7 +294,6 @@ class StreamReader:
             self._is_broken = True  # what came behind it would leave a gap
             self._buffer = _Buffer(batch.first, batch.first - 1)
             return
-        self._archived_to = buffer.last
         assert buffer.newest is not None, "a message came last"
         with contextlib.suppress(NatsError):  # not acknowledged: the next session begins behind it all the same
             await buffer.newest.ack()
