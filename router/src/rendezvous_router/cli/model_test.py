@@ -55,6 +55,8 @@ def model_test(
             run=run or "",
             nats=nats_address(nats),
             ready_limit_s=parse_duration(start_limit),
+            # Beyond the limit of a call, so that a candidate that hangs is not taken for one that refuses.
+            scoring_limit_s=3 * found.call_limit_s,
         )
         if junit is not None and not junit.parent.is_dir():
             _fail(f"--junit {junit}: there is no folder {junit.parent}: make it first", _USAGE)

@@ -59,6 +59,8 @@ class SiteOptions:
     """Rows to take input values from."""
     ready_limit_s: float = 30.0
     """Seconds in which a program must be ready."""
+    scoring_limit_s: float = SCORING_LIMIT_S
+    """Scoring limit of programs that the kit starts."""
 
 
 @dataclass(slots=True)
@@ -342,7 +344,7 @@ class Site:
             "RENDEZVOUS_GRPC_HOST": host or "127.0.0.1",
             "RENDEZVOUS_GRPC_PORT": port or "0",
             "RENDEZVOUS_ACK_WAIT": f"{ACK_WAIT_S * 1000:.0f}ms",
-            "RENDEZVOUS_SCORING_LIMIT": f"{SCORING_LIMIT_S * 1000:.0f}ms",
+            "RENDEZVOUS_SCORING_LIMIT": f"{self.options.scoring_limit_s * 1000:.0f}ms",
         }
         return {name: value for name, value in variables.items() if value}
 

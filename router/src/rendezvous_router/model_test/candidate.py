@@ -13,13 +13,17 @@ from rendezvous_router.conformance.case import Failed
 from rendezvous_router.conformance.site import Site
 from rendezvous_router.model_test.rows import Row, Rows
 
-__all__ = ["Candidate", "Scored"]
+__all__ = ["Candidate", "HungError", "Scored"]
 
 Scored = dict[str, list[Any]]
 """Outputs by column, one value for each row."""
 
 _UNCLEAR = frozenset({"", "INTERNAL", "UNAVAILABLE", "EXPIRED", "ERROR_CODE_UNSPECIFIED"})
 """Codes that tell nobody what is wrong with a row."""
+
+
+class HungError(Failed):
+    """It did not answer in time, and may be at it still."""
 
 
 class Candidate:
@@ -75,7 +79,7 @@ class Candidate:
 
     def _refusal(self, error: grpc.aio.AioRpcError, rows: Sequence[Row]) -> str:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise Failed(f"no answer to {_count(rows)} within {self.call_limit_s:g} s") from error
+            raise HungError(f"no answer to {_count(rows)} within {self.call_limit_s:g} s") from error
         refusal = refusal_of(error)
         if refusal.error is None or refusal.code in _UNCLEAR or not refusal.error.message:
             raise Failed(f"no clear error, but {refusal.status} {refusal.code} {refusal.details!r}") from error

@@ -212,7 +212,7 @@ async def _try_values(name: str, values: Sequence[tuple[str, Any]], expect: str,
         try:
             answered = await candidate.try_rows([row | {name: value}])
         except Failed as error:
-            raise Failed(f"{what}: {error}") from error
+            raise type(error)(f"{what}: {error}") from error
         if isinstance(answered, str):
             refusals.append(f"{what} ({answered})")
         else:

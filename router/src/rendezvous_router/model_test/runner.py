@@ -1,6 +1,7 @@
 """Runs the checks of a file of cases against one candidate."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -10,12 +11,14 @@ from rendezvous_router.conformance.case import Failed, NotApplicable
 from rendezvous_router.conformance.program import ProgramError
 from rendezvous_router.conformance.result import Report, Result, Status
 from rendezvous_router.conformance.site import Site, SiteError, SiteOptions
-from rendezvous_router.model_test.candidate import Candidate
+from rendezvous_router.model_test.candidate import Candidate, HungError
 from rendezvous_router.model_test.cases import Cases, CasesError
 from rendezvous_router.model_test.checks import ModelCheck, checks_of
 from rendezvous_router.model_test.rows import ArchivePlace, Rows, read_rows
 
 __all__ = ["run_model_test"]
+
+_DYING_S = 0.5
 
 OnResult = Callable[[Result], None]
 
@@ -94,14 +97,27 @@ async def _outcome(check: ModelCheck, site: Site, candidate: Candidate) -> tuple
     except NotApplicable as reason:
         return Status.NOT_APPLICABLE, str(reason)
     except TimeoutError:
-        return Status.FAILED, f"not done within {check.limit_s:g} s{_death(site)}"
+        await _end(site)
+        return Status.FAILED, f"not done within {check.limit_s:g} s"
+    except HungError as error:
+        await _end(site)
+        return Status.FAILED, str(error)
     except (Failed, ProgramError, CasesError) as error:
-        return Status.FAILED, f"{error}{_death(site)}"
+        return Status.FAILED, f"{error}{await _death(site)}"
 
 
-def _death(site: Site) -> str:
-    dead = [program for program in site.programs if not program.is_running]
-    return f"; the process ended with status {dead[0].returncode}" if dead else ""
+async def _end(site: Site) -> None:
+    """Ends a program that is still at it; `Site.mend` starts another one for the next check."""
+    for program in site.programs:
+        await program.kill()
+
+
+async def _death(site: Site) -> str:
+    """Tells when the candidate's process has ended, or does so in a moment: its connection may go first."""
+    for program in site.programs:
+        with contextlib.suppress(ProgramError):
+            return f"; the process ended with status {await program.wait_ended(_DYING_S)}"
+    return ""
 
 
 def _model_of(site: Site) -> dict[str, str]:
