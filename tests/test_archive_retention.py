@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rendezvous_router.archive.compaction import CompactionOptions, compact
 from rendezvous_router.archive.retention import RetentionOptions, retain
+from rendezvous_router.archive.verify import verify_endpoint
 
 from tests.support.archives import DAY_US, ENDPOINT, START_US, TENANT, MadeArchive, MadeRequest
 
@@ -83,6 +84,16 @@ def test_the_manifest_still_accounts_for_every_sequence(made: MadeArchive) -> No
     }
     assert [(note.text, note.rows) for note in scores.notes] == [("scores", 18)]
     assert sum(file.rows for file in durable.files) == 4
+
+
+def test_verify_says_complete_and_what_is_kept(made: MadeArchive) -> None:
+    """Rows that retention removed are no fault; the oldest day of each kind is told."""
+    options = RetentionOptions(max_age_s=3 * 86400, kinds=("scores",), grace_s=0)
+    retain(made.root, TENANT, [ENDPOINT], options, now_unix_us=NOW_US)
+    report = verify_endpoint(made.root, TENANT, ENDPOINT)
+    assert report.is_complete
+    assert report.notes == {"retention": 12}
+    assert report.kept_from == {"decisions": DAYS[0], "inputs": DAYS[0], "scores": DAYS[6]}
 
 
 def test_a_trial_removes_nothing(made: MadeArchive) -> None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from nats.js.errors import NotFoundError
 from numpy.typing import NDArray
 from rendezvous_proto.postbox import durable_stream, score_stream
-from rendezvous_sdk.archive.layout import DURABLE, SCORES, ArchiveRoot, Generation
+from rendezvous_sdk.archive.layout import DURABLE, SCORES, ArchiveRoot, Generation, day_of
 from rendezvous_sdk.archive.manifest import ArchivedFile, Entry, read_current
 from rendezvous_sdk.nats_connection import Connection
 
@@ -104,6 +104,8 @@ class EndpointReport:
     """Requests without a decision: on their way, or their router was killed. No fault."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """Rows removed since, by what removed them: retention, forget."""
+    kept_from: Mapping[str, str] = field(default_factory=dict)
+    """Oldest UTC day of which rows are kept, by kind."""
 
     @property
     def is_complete(self) -> bool:
@@ -185,6 +187,7 @@ def verify_endpoint(
         decided=len(decided),
         undecided=len(np.setdiff1d(requests, decided, assume_unique=True)),
         notes=_notes(entries),
+        kept_from=_kept_from(entries),
     )
 
 
@@ -243,6 +246,13 @@ def _notes(entries: Iterable[Entry]) -> dict[str, int]:
         for note in entry.notes:
             removed[note.kind] += note.rows
     return dict(removed)
+
+
+def _kept_from(entries: Iterable[Entry]) -> dict[str, str]:
+    oldest: dict[str, int] = {}
+    for file in (file for entry in entries for file in entry.files):
+        oldest[file.kind] = min(file.from_stored_unix_us, oldest.get(file.kind, file.from_stored_unix_us))
+    return {kind: day_of(stored) for kind, stored in sorted(oldest.items())}
 
 
 class _Reading:

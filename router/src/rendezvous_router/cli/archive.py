@@ -167,6 +167,9 @@ def _show_faults(report: EndpointReport) -> None:
         note(f"{report.endpoint}: {damage}")
     for kind, rows in report.notes.items():
         note(f"{report.endpoint}: {rows} rows were removed by {kind}")
+    if "retention" in report.notes:
+        kept = ", ".join(f"{kind} from {day} on" for kind, day in report.kept_from.items()) or "nothing"
+        note(f"{report.endpoint}: kept: {kept}")
     if report.repeated_requests:
         note(f"{report.endpoint}: requests in several parcels, no fault: {', '.join(report.repeated_requests[:10])}")
     if report.undecided:
