@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from rendezvous_proto.postbox import durable_stream, score_stream
 from rendezvous_proto.v1 import DecisionBatch, Parcel, ParcelScore
 from rendezvous_sdk import Answer, AsyncClient
 
+from tests.support.otlp import OtlpReceiver
 from tests.support.processes import script
 from tests.support.stack import ADDRESS, ENDPOINT, Stack, eventually
 
@@ -265,6 +267,38 @@ async def test_request_that_an_enricher_fails_on_is_alone_with_it(stack: Stack) 
     kept = [item.request_id for _, parcel in await parcels(stack, "input") for item in parcel.items]
     assert "r-bad" not in kept
     assert "r-bad" in [item.request_id for _, parcel in await parcels(stack, "raw") for item in parcel.items]
+
+
+async def test_trace_and_metrics_show_enrichers(stack: Stack) -> None:
+    """A stage has a publish span with its enrichers' spans below it, before that of the input; defaults are counted."""
+    await stack.apply(spec_with(history=HISTORY, silent={**RATING, "stage": 1, "inputs": ["tag"]}))
+    with OtlpReceiver("grpc") as receiver:
+        stack.start_router(env=receiver.environment)
+        for name in ("first", "second"):
+            stack.start_model(f"tests.support.enrichers:{name}")
+        start_enricher(stack, "history")
+        async with AsyncClient(stack.address, endpoint="sum") as client:
+            await ask(client, (1.0, "x"), traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        spans = receiver.spans(lambda spans: "score second" in [span.name for span in spans])
+    (raw,) = [span for span in spans if span.name == "publish rv.{endpoint}.raw"]
+    (put,) = [span for span in spans if span.name == "publish rv.{endpoint}.input"]
+    parents = {span.name: span.parent_id for span in spans if span.name.startswith("score ")}
+    assert parents == {"score history": raw.span_id, "score first": put.span_id, "score second": put.span_id}
+    assert raw.parent_id == put.parent_id
+    assert raw.attributes["messaging.destination.name"] == "rv.sum.raw"
+    assert raw.start_ns < raw.end_ns
+    assert put.start_ns - raw.start_ns >= 390_000_000, "the silent one had its budget"
+    text = await asyncio.to_thread(fetch, f"{stack.page}/metrics")
+    (line,) = [line for line in text.splitlines() if line.startswith("rendezvous_enrichment_defaults_total{")]
+    assert 'rendezvous_model="silent"' in line
+    assert 'rendezvous_enrichment_reason="LATE"' in line
+    assert line.endswith((" 1", " 1.0"))
+
+
+def fetch(url: str) -> str:
+    """Returns what is there as text."""
+    with urllib.request.urlopen(url) as page:
+        return str(page.read().decode())
 
 
 async def in_force(stack: Stack, revision: int) -> None:
