@@ -66,8 +66,8 @@ def compare(
 
     check_span(since, until)
     root, whose = archive_root(archive), archive_tenant(tenant)
-    chosen = choose_endpoint(root, whose, endpoint)
     try:
+        chosen = choose_endpoint(root, whose, endpoint)
         question = Question(
             first=first,
             second=second,

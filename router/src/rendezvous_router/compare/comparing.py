@@ -60,7 +60,7 @@ def compare(
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET temp_directory = ?", [spill])
-        return _Asking(archive, question, _in_time(archive, since, until)).answer()
+        return _Asking(archive, question, _in_time(archive, since, until), _stored(since, until)).answer()
 
 
 def _in_time(archive: Archive, since: dt.datetime | None, until: dt.datetime | None) -> str:
@@ -71,26 +71,29 @@ def _in_time(archive: Archive, since: dt.datetime | None, until: dt.datetime | N
     """
     if since is None and until is None:
         return "true"
-    limits = ([("stored_at", ">=", since)] if since else []) + ([("stored_at", "<", until)] if until else [])
     row = archive.connection.execute(
-        "SELECT min(stream_sequence), max(stream_sequence) FROM inputs WHERE "  # noqa: S608 # moments
-        + " AND ".join(f"{column} {sign} {moment(value)}" for column, sign, value in limits)
+        f"SELECT min(stream_sequence), max(stream_sequence) FROM inputs WHERE {_stored(since, until)}"  # noqa: S608 # moments
     ).fetchall()[0]
-    parcels = [] if row[0] is None else [f"parcel_sequence BETWEEN {row[0]} AND {row[1]}"]
-    asked = "stored_at - to_microseconds(after_us)"
-    return " AND ".join(
-        [*parcels, *(f"(after_us IS NULL OR {asked} {sign} {moment(value)})" for _, sign, value in limits)]
-    )
+    # Without inputs of that time only live scores tell whether they belong to it.
+    parcels = ["origin = 'live'" if row[0] is None else f"parcel_sequence BETWEEN {row[0]} AND {row[1]}"]
+    asked = _stored(since, until, "(stored_at - to_microseconds(after_us))")
+    return " AND ".join([*parcels, f"(after_us IS NULL OR ({asked}))"])
+
+
+def _stored(since: dt.datetime | None, until: dt.datetime | None, column: str = "stored_at") -> str:
+    limits = ([f"{column} >= {moment(since)}"] if since else []) + ([f"{column} < {moment(until)}"] if until else [])
+    return " AND ".join(limits) or "true"
 
 
 class _Asking:
     """One question on its way to an answer."""
 
-    def __init__(self, archive: Archive, question: Question, condition: str) -> None:
+    def __init__(self, archive: Archive, question: Question, condition: str, inputs_condition: str) -> None:
         self._archive = archive
         self._connection = archive.connection
         self._question = question
         self._condition = condition
+        self._inputs_condition = inputs_condition
         self._notes: list[str] = []
         self._vocabulary = Vocabulary()
 
@@ -161,7 +164,7 @@ class _Asking:
         if column is None:
             known = ", ".join(told.name for told in inputs.values()) or "none: inputs are not in the archive"
             raise CompareError(f"there is no input {self._question.by!r} to group by; there are {known}")
-        condition = self._condition.replace("parcel_sequence", "stream_sequence").replace("after_us", "0")
+        condition = self._inputs_condition
         return Grouping(self._connection.cursor(), column, condition)
 
     def _told(

@@ -110,7 +110,7 @@ class Grouping:
         """Returns the number of each row's group; -1: its input is not in the archive."""
         found = self._connection.sql(
             f"SELECT hash(request_id, row), {self._value} FROM inputs "  # noqa: S608 # quoted names
-            f"WHERE stream_sequence BETWEEN {part.first} AND {part.last}"
+            f"WHERE stream_sequence BETWEEN {part.first} AND {part.last} ORDER BY stream_sequence"
         )
         keys, values = [np.zeros(0, np.uint64)], [np.zeros(0)]
         for batch in found.to_arrow_reader(1_000_000):
