@@ -1,6 +1,7 @@
 """The record as DuckDB views, Arrow, pandas and Polars tables: over archives made up by the contract, files and all."""
 
 import datetime as dt
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from rendezvous_proto.errors import InvalidRequestError, UnknownEndpointError
 from rendezvous_sdk.archive import Archive, open_archive
 from rendezvous_sdk.archive.layout import ArchiveRoot
 from rendezvous_sdk.archive.manifest import ArchiveError
+from rendezvous_sdk.archive.schema import FIXED
 
 from tests.support.synthetic_archives import ArchivePlan, MadeArchive, ModelPlan, write_archive
 
@@ -247,3 +249,21 @@ def test_without_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "needs duckdb; install it with: pip install 'rendezvous-sdk[archive]'" in done.stdout
+
+
+def test_questions_of_the_reference(archive: Archive) -> None:
+    """The questions in docs/record.md can be asked, and have answers."""
+    page = (Path(__file__).parents[2] / "docs" / "record.md").read_text(encoding="utf-8")
+    questions = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert len(questions) == 6
+    answered = [len(archive.sql(question).fetchall()) for question in questions]
+    assert [bool(rows) for rows in answered] == [True] * 5 + [False]
+
+
+def test_the_reference_has_every_column() -> None:
+    """docs/record.md names every fixed column of every kind."""
+    page = (Path(__file__).parents[2] / "docs" / "record.md").read_text(encoding="utf-8")
+    tables = page.partition("\n## Tables\n")[2].partition("\n## The manifest\n")[0]
+    for kind, schema in FIXED.items():
+        (section,) = [part for part in tables.split("\n### ") if f"`{kind}`" in part.partition("\n")[0]]
+        assert [each for each in schema.names if f"`{each}`" not in section] == [], kind
