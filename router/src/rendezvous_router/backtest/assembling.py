@@ -2,7 +2,7 @@
 
 A score that had arrived when its request was decided has its moment from the decision. One that came later has the
 moment at which the broker stored it, moved by what that differs for the scores of the same request whose moments are
-known both ways (else by the request's wait for its parcel): right to a fraction of a millisecond on an idle machine.
+known both ways (else by the request's wait for its parcel). Source, and how far off that is: ADR 0026.
 """
 
 from collections.abc import Mapping, Sequence
