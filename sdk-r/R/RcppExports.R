@@ -25,6 +25,10 @@ client_stream <- function(client, requests, timeout_ms, int64_as_numeric, as_fra
     .Call(`_rendezvous_client_stream`, client, requests, timeout_ms, int64_as_numeric, as_frames)
 }
 
+client_record <- function(client, endpoint, outcomes, timeout_ms) {
+    .Call(`_rendezvous_client_record`, client, endpoint, outcomes, timeout_ms)
+}
+
 frame_encode <- function(table, types) {
     .Call(`_rendezvous_frame_encode`, table, types)
 }

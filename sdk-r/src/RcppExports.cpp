@@ -87,6 +87,19 @@ BEGIN_RCPP
     return rcpp_result_gen;
 END_RCPP
 }
+// client_record
+SEXP client_record(SEXP client, const std::string& endpoint, const Rcpp::List& outcomes, double timeout_ms);
+RcppExport SEXP _rendezvous_client_record(SEXP clientSEXP, SEXP endpointSEXP, SEXP outcomesSEXP, SEXP timeout_msSEXP) {
+BEGIN_RCPP
+    Rcpp::RObject rcpp_result_gen;
+    Rcpp::traits::input_parameter< SEXP >::type client(clientSEXP);
+    Rcpp::traits::input_parameter< const std::string& >::type endpoint(endpointSEXP);
+    Rcpp::traits::input_parameter< const Rcpp::List& >::type outcomes(outcomesSEXP);
+    Rcpp::traits::input_parameter< double >::type timeout_ms(timeout_msSEXP);
+    rcpp_result_gen = Rcpp::wrap(client_record(client, endpoint, outcomes, timeout_ms));
+    return rcpp_result_gen;
+END_RCPP
+}
 // frame_encode
 SEXP frame_encode(SEXP table, const Rcpp::CharacterVector& types);
 RcppExport SEXP _rendezvous_frame_encode(SEXP tableSEXP, SEXP typesSEXP) {
@@ -447,6 +460,7 @@ static const R_CallMethodDef CallEntries[] = {
     {"_rendezvous_client_describe", (DL_FUNC) &_rendezvous_client_describe, 3},
     {"_rendezvous_client_score", (DL_FUNC) &_rendezvous_client_score, 4},
     {"_rendezvous_client_stream", (DL_FUNC) &_rendezvous_client_stream, 5},
+    {"_rendezvous_client_record", (DL_FUNC) &_rendezvous_client_record, 4},
     {"_rendezvous_frame_encode", (DL_FUNC) &_rendezvous_frame_encode, 2},
     {"_rendezvous_frame_decode", (DL_FUNC) &_rendezvous_frame_decode, 3},
     {"_rendezvous_frame_check", (DL_FUNC) &_rendezvous_frame_check, 1},

@@ -11,6 +11,7 @@
 
 #include "grpc_channel.h"
 #include "names.h"
+#include "rendezvous/v1/feedback.grpc.pb.h"
 #include "rendezvous/v1/score.grpc.pb.h"
 
 namespace rv {
@@ -103,6 +104,7 @@ v1::Error error_of_status(int grpc_code, const std::string& details, const std::
 struct GrpcClient::Parts {
   Security security;
   std::unique_ptr<v1::Score::Stub> stub;
+  std::unique_ptr<v1::Feedback::Stub> feedback;
 };
 
 GrpcClient::GrpcClient(const std::string& address, int max_message_bytes, const Security& security)
@@ -119,7 +121,9 @@ GrpcClient::GrpcClient(const std::string& address, int max_message_bytes, const 
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   // Retries are ours: with the same request id, and for retryable codes only.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  parts_->stub = v1::Score::NewStub(grpc::CreateCustomChannel(address, channel_credentials(security), arguments));
+  const auto channel = grpc::CreateCustomChannel(address, channel_credentials(security), arguments);
+  parts_->stub = v1::Score::NewStub(channel);
+  parts_->feedback = v1::Feedback::NewStub(channel);
 }
 
 GrpcClient::~GrpcClient() = default;
@@ -138,6 +142,14 @@ v1::ScoreReply GrpcClient::score(const v1::ScoreRequest& request, int64_t timeou
                                  const IsInterrupted& is_interrupted) {
   v1::ScoreReply reply;
   call_once([&](auto* context, auto* queue) { return parts_->stub->PrepareAsyncScore(context, request, queue); },
+            parts_->security, timeout_ms, is_interrupted, &reply);
+  return reply;
+}
+
+v1::RecordReply GrpcClient::record(const v1::RecordRequest& request, int64_t timeout_ms,
+                                   const IsInterrupted& is_interrupted) {
+  v1::RecordReply reply;
+  call_once([&](auto* context, auto* queue) { return parts_->feedback->PrepareAsyncRecord(context, request, queue); },
             parts_->security, timeout_ms, is_interrupted, &reply);
   return reply;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fault.h"
+#include "rendezvous/v1/feedback.pb.h"
 #include "rendezvous/v1/score.pb.h"
 #include "security.h"
 
@@ -30,6 +31,7 @@ class GrpcClient {
   // One attempt each. Throw Fault, Interrupted.
   v1::ModelInfo describe(const std::string& endpoint, int64_t timeout_ms, const IsInterrupted& is_interrupted);
   v1::ScoreReply score(const v1::ScoreRequest& request, int64_t timeout_ms, const IsInterrupted& is_interrupted);
+  v1::RecordReply record(const v1::RecordRequest& request, int64_t timeout_ms, const IsInterrupted& is_interrupted);
 
   // Sends all over one call, at most 64 unanswered at a time; answers in the order of the requests. A request that
   // failed has `error` in its reply. *timeout_ms* 0: no limit.

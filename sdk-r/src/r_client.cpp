@@ -128,6 +128,48 @@ Rcpp::List framed(const rv::v1::ScoreReply& reply) {
                             Rcpp::_["rows"] = static_cast<double>(reply.outputs().rows()));
 }
 
+// Text of an element; empty where it is missing.
+std::string text_at(const Rcpp::CharacterVector& texts, R_xlen_t i) {
+  return Rcpp::CharacterVector::is_na(texts[i]) ? std::string() : Rcpp::as<std::string>(texts[i]);
+}
+
+void set_value(SEXP values, R_xlen_t i, rv::v1::Outcome* outcome) {
+  switch (TYPEOF(values)) {
+    case LGLSXP: return outcome->set_flag(LOGICAL(values)[i] != 0);
+    case INTSXP: return outcome->set_number(INTEGER(values)[i]);
+    case REALSXP: return outcome->set_number(REAL(values)[i]);
+    default: return outcome->set_text(text_at(values, i));
+  }
+}
+
+// Outcomes from vectors of the same length, checked in R.
+rv::v1::RecordRequest outcomes_of(const std::string& endpoint, const Rcpp::List& given) {
+  const Rcpp::CharacterVector ids(static_cast<SEXP>(given["feedback_id"])), requests(static_cast<SEXP>(given["request_id"])),
+      names(static_cast<SEXP>(given["key_name"])), keys(static_cast<SEXP>(given["key_value"])),
+      outputs(static_cast<SEXP>(given["output"])), sources(static_cast<SEXP>(given["source"]));
+  const Rcpp::IntegerVector kinds(static_cast<SEXP>(given["kind"])), rows(static_cast<SEXP>(given["row"]));
+  const Rcpp::NumericVector observed(static_cast<SEXP>(given["observed_unix_us"]));
+  rv::v1::RecordRequest request;
+  request.set_endpoint(endpoint);
+  for (R_xlen_t i = 0; i < ids.size(); ++i) {
+    auto* outcome = request.add_outcomes();
+    outcome->set_feedback_id(text_at(ids, i));
+    outcome->set_kind(static_cast<rv::v1::OutcomeKind>(kinds[i]));
+    if (Rcpp::CharacterVector::is_na(requests[i])) {
+      outcome->mutable_key()->set_name(text_at(names, i));
+      outcome->mutable_key()->set_value(text_at(keys, i));
+    } else {
+      outcome->set_request_id(text_at(requests, i));
+    }
+    if (rows[i] != NA_INTEGER) outcome->set_row(rows[i]);
+    outcome->set_output(text_at(outputs, i));
+    outcome->set_source(text_at(sources, i));
+    outcome->set_observed_unix_us(static_cast<int64_t>(observed[i]));
+    set_value(given["value"], i, outcome);
+  }
+  return request;
+}
+
 }  // namespace
 
 // [[Rcpp::export(rng = false)]]
@@ -168,5 +210,14 @@ SEXP client_stream(SEXP client, const Rcpp::List& requests, double timeout_ms, b
       answers.push_back(as_frames ? framed(reply) : answer_list(reply, int64_as_numeric));
     }
     return answers;
+  });
+}
+
+// [[Rcpp::export(rng = false)]]
+SEXP client_record(SEXP client, const std::string& endpoint, const Rcpp::List& outcomes, double timeout_ms) {
+  return called([&]() -> SEXP {
+    const auto request = outcomes_of(endpoint, outcomes);
+    const auto reply = client_of(client).grpc.record(request, static_cast<int64_t>(timeout_ms), is_interrupted);
+    return Rcpp::CharacterVector(reply.feedback_ids().begin(), reply.feedback_ids().end());
   });
 }

@@ -9,7 +9,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rendezvous_proto import inference as oip
 from rendezvous_proto.keys import Key
-from rendezvous_proto.v1 import DescribeRequest, Diagnostics, ModelInfo, ScoreReply, ScoreRequest
+from rendezvous_proto.v1 import (
+    BusinessKey,
+    DescribeRequest,
+    Diagnostics,
+    ModelInfo,
+    Outcome,
+    OutcomeKind,
+    RecordReply,
+    RecordRequest,
+    ScoreReply,
+    ScoreRequest,
+)
 
 from tests.tenants.probing import HOSTILE, Place, Prey, Seen, bearer, metadata, said_in, table, told_by
 
@@ -17,6 +28,7 @@ OIP = "/inference.GRPCInferenceService/"
 SERVICES = (
     "",
     "rendezvous.v1.Score",
+    "rendezvous.v1.Feedback",
     "inference.GRPCInferenceService",
     "bank",
     "rendezvous.v1.Control",
@@ -60,10 +72,23 @@ def score_requests(prey: Prey, name: str) -> Iterator[ScoreRequest]:
                 )
 
 
+def record_requests(prey: Prey, name: str) -> Iterator[RecordRequest]:
+    """Yields outcomes of the prey's request and of its context, and one whose refusal might tell of its columns."""
+    kind = OutcomeKind.OUTCOME_KIND_TRUTH
+    for outcome in (
+        Outcome(request_id=prey.request_id, feedback_id=prey.request_id, kind=kind, number=1.0),
+        Outcome(key=BusinessKey(name="tenant", value="bank"), kind=kind, text="x"),
+        Outcome(request_id=prey.request_id, kind=kind, number=1.0, output="nothing"),
+    ):
+        yield RecordRequest(endpoint=name, outcomes=[outcome])
+
+
 def _calls(prey: Prey, name: str) -> Iterator[tuple[str, Message, Any]]:
     yield "/rendezvous.v1.Score/Describe", DescribeRequest(endpoint=name), ModelInfo
     for request in score_requests(prey, name):
         yield "/rendezvous.v1.Score/Score", request, ScoreReply
+    for request in record_requests(prey, name):
+        yield "/rendezvous.v1.Feedback/Record", request, RecordReply
     for model in (name, f"{name}/{prey.model}", f"{name}/{prey.model}x"):
         for version in ("", "1"):
             ready = oip.ModelReadyRequest(name=model, version=version)

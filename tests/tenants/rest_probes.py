@@ -28,6 +28,8 @@ ENDPOINT_PATHS = (
     "/v1/endpoints/{e}/score?tenant=bank",
     "/v1/endpoints/{e}/score?context.tenant=bank&explain=true",
     "/v1/endpoints/{e}%2Fscore",
+    "/v1/endpoints/{e}/feedback",
+    "/v1/endpoints/bank%2F{e}/feedback",
     "/v1/endpoints/bank%2F{e}/score",
     "/v1/endpoints/bank%252F{e}/score",
     "/v1/endpoints/sum/../{e}/score",
@@ -114,7 +116,9 @@ def _ask(
     seen: Seen,
     said: tuple[str, ...],
 ) -> None:
-    document = {**TENSORS, "id": said[-1]} if path.startswith("/v2") else ROWS
+    document: dict[str, object] = {**TENSORS, "id": said[-1]} if path.startswith("/v2") else ROWS
+    if path.endswith("/feedback"):
+        document = {"request_id": said[-1], "feedback_id": said[-1], "kind": "truth", "value": 1}
     body = json.dumps(document).encode() if method in ("POST", "PUT", "PATCH") else b""
     connection.putrequest(method, path, skip_host="host" in headers, skip_accept_encoding=True)
     for name, value in {**headers, "content-type": "application/json", "content-length": str(len(body))}.items():
