@@ -18,6 +18,7 @@ from bench.measure import LoadError, make_load, measure
 from bench.mlserver import NotInstallableError
 from bench.picture import draw
 from bench.processes import ChildError
+from bench.record import RECORD, measure_record, show
 from bench.report import Report, print_results, print_verdicts, to_rows, write_report
 from bench.systems import Workshop, open_workshop
 from bench.targets import HUNG_KEYS, Measurement, judge
@@ -26,6 +27,7 @@ from examples.credit.train import train
 _RESULTS = Path(__file__).parent / "results"
 _QUICK_REQUESTS = 1000
 _HUNG = "hung"
+_RECORD_ROUNDS = 5
 
 
 class Run:
@@ -42,6 +44,7 @@ class Run:
         self.warm_up_s = min(2.0, measure_s / 2)
         self.results: dict[str, Measurement] = {}
         self.left_out: dict[str, str] = {}
+        self.figures: dict[str, float] = {}
 
     def measure_cells(self, workshop: Workshop, cells: list[Cell]) -> None:
         """Measures cells; each system is started once for all its loads that stand side by side."""
@@ -61,6 +64,16 @@ class Run:
                 self._keep(HUNG_KEYS[what], measure_hung(workshop, what, requests=requests))
             except (ChildError, LoadError) as error:
                 self._leave_out(HUNG_KEYS[what], str(error))
+
+    def measure_the_record(self, workshop: Workshop, rounds: int) -> None:
+        """Measures what the archive costs and can; `python -m bench.record` alone keeps the figures in a file."""
+        try:
+            figures = measure_record(workshop, measure_s=self.measure_s, rounds=rounds)
+        except (ChildError, LoadError, TimeoutError) as error:
+            self._leave_out(RECORD, str(error))
+        else:
+            show(self.console, figures)
+            self.figures.update(figures.summary())
 
     def _keep(self, key: str, measurement: Measurement) -> None:
         self.results[key] = measurement
@@ -82,7 +95,7 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Few cells, one second each, to see that all works.")] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only systems whose names contain this: {', '.join(SYSTEM_NAMES)}, {_HUNG}."),
+        typer.Option(help=f"Only systems whose names contain this: {', '.join(SYSTEM_NAMES)}, {_HUNG}, {RECORD}."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.2, help="Measured time of each cell.")] = 4.0,
     results: Annotated[Path, typer.Option(help="Folder for JSON and picture.")] = _RESULTS,
@@ -98,6 +111,8 @@ def main(
         run.measure_cells(workshop, plan(quick=quick, only=only or ()))
         if not only or any(text in _HUNG or _HUNG in text for text in only):
             run.measure_hung_models(workshop, _QUICK_REQUESTS if quick else REQUESTS)
+        if not only or any(text in RECORD or RECORD in text for text in only):
+            run.measure_the_record(workshop, 1 if quick else _RECORD_ROUNDS)
     verdicts = judge(run.results)
     report = Report(
         date=started.isoformat(timespec="seconds"),
@@ -106,6 +121,7 @@ def main(
         results=run.results,
         targets=to_rows(verdicts),
         left_out=run.left_out,
+        figures=run.figures,
     )
     print_results(console, run.results)
     print_verdicts(console, verdicts)

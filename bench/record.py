@@ -34,9 +34,11 @@ from bench.measure import make_load, measure
 from bench.processes import Child, running
 from bench.systems import ENDPOINT, System, Workshop, archive_command, open_workshop, rendezvous
 
+RECORD = "record"
+"""Its name among the systems of the bench."""
+
 _RESULTS = Path(__file__).parent / "results"
-_TOP = Cell("rv5-record", "unary", 64, 1)
-_STEADY = Cell("rv5-record", "unary", 64, 1)
+_CELL = Cell("rv5-record", "unary", 64, 1)
 _STEADY_SHARE = 0.3
 _TENANT = "default"
 _SAMPLE_S = 0.05
@@ -81,6 +83,15 @@ class RecordFigures(msgspec.Struct, kw_only=True):
         """The archive's rate for each request that the front door answers at its top."""
         return self.archived_per_s / self.top.per_s
 
+    def summary(self) -> dict[str, float]:
+        """Returns the figures that are compared with targets, by name."""
+        return {
+            "record: p99 with the archive for each ms without": self.p99_ratio,
+            "record: archived for each request answered at the top": self.rate_ratio,
+            "record: requests/s archived": self.archived_per_s,
+            "record: largest memory of the archive, bytes": float(self.peak_rss_bytes),
+        }
+
 
 def measure_record(workshop: Workshop, *, measure_s: float, rounds: int, relaxed: bool = False) -> RecordFigures:
     """Measures everything, on one system that runs all the while.
@@ -92,7 +103,7 @@ def measure_record(workshop: Workshop, *, measure_s: float, rounds: int, relaxed
     archive = workshop.folder / "record-archive"
     started = datetime.now(UTC)
     with rendezvous(workshop, "linear", 1, models=5, relaxed=relaxed, archived=False) as system:
-        top = measure(system, make_load(system, _TOP, warm_up_s=min(2.0, measure_s), measure_s=measure_s)).outcome
+        top = measure(system, make_load(system, _CELL, warm_up_s=min(2.0, measure_s), measure_s=measure_s)).outcome
         half_rss, peak_rss, drain_s, requests = _drain_backlog(workshop, system, archive)
         without, beside = [], []
         for number in range(rounds):
@@ -114,7 +125,7 @@ def measure_record(workshop: Workshop, *, measure_s: float, rounds: int, relaxed
 
 
 def _run_round(workshop: Workshop, system: System, archive: Path | None, top_per_s: float, measure_s: float) -> Outcome:
-    load = make_load(system, _STEADY, warm_up_s=1.0, measure_s=measure_s)
+    load = make_load(system, _CELL, warm_up_s=1.0, measure_s=measure_s)
     load = msgspec.structs.replace(load, rate_per_s=_STEADY_SHARE * top_per_s)
     if archive is None:
         return measure(system, load).outcome

@@ -23,6 +23,8 @@ class Report(msgspec.Struct, kw_only=True):
     targets: Sequence[Mapping[str, str | float | bool | None]] = ()
     left_out: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Systems that were not measured, with the reason."""
+    figures: Mapping[str, float] = msgspec.field(default_factory=dict)
+    """What the archive costs and can (`bench.record`)."""
 
 
 def write_report(report: Report, folder: Path, name: str) -> Path:
