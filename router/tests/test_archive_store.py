@@ -278,6 +278,8 @@ def test_the_command_names_what_is_missing(root: ArchiveRoot) -> None:
     document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert document[0]["sources"][0]["missing"] == [{"generation": str(FIRST), "first": 4, "last": 6}]
     assert document[0]["is_complete"] is False
+    unknown = CliRunner().invoke(app, ["archive", "verify", "debit", "--archive", root.path, "--offline"])
+    assert (unknown.exit_code, "has no endpoint debit of tenant default: it has credit" in unknown.output) == (1, True)
 
 
 def test_a_root_never_shows_secrets() -> None:

@@ -111,15 +111,18 @@ async def _verify(
     endpoint: str | None, archive: str, tenant: str, *, deep: bool, nats: str | None, offline: bool, json: bool
 ) -> None:
     root = ArchiveRoot.parse(archive)
-    endpoints = [endpoint] if endpoint else list_endpoints(root, tenant)
+    there = list_endpoints(root, tenant)
+    endpoints = [name for name in there if endpoint in (None, name)]
+    if not endpoints:
+        fail(
+            f"the archive {root.text} has no endpoint {endpoint or '*'} of tenant {tenant}: it has {', '.join(there) or 'none'}"
+        )
     streams = {} if offline else await _read_streams(endpoints, nats)
     reports = [verify_endpoint(root, tenant, name, streams=streams.get(name), deep=deep) for name in endpoints]
     if json:
         print_json([_document(report) for report in reports])
     else:
         _show(reports)
-    if not reports:
-        fail(f"the archive {root.text} has no endpoint of tenant {tenant}")
     incomplete = [report.endpoint for report in reports if not report.is_complete]
     if incomplete:
         fail(f"the archive of {', '.join(incomplete)} is not complete")
