@@ -338,9 +338,11 @@ public final class AsyncClient implements AutoCloseable {
             }
         });
         ClientCalls.asyncUnaryCall(call, request, new StreamObserver<>() {
+            private R reply; // no answer before the status says so: a router that refuses sends an empty one
+
             @Override
-            public void onNext(R reply) {
-                result.complete(reply);
+            public void onNext(R came) {
+                reply = came;
             }
 
             @Override
@@ -350,7 +352,11 @@ public final class AsyncClient implements AutoCloseable {
 
             @Override
             public void onCompleted() {
-                result.completeExceptionally(new InternalException("the server ended the call without an answer"));
+                if (reply == null) {
+                    result.completeExceptionally(new InternalException("the server ended the call without an answer"));
+                } else {
+                    result.complete(reply);
+                }
             }
 
             private void repeat(RendezvousException error) {

@@ -40,6 +40,7 @@ class RecordTest {
                         seen.add(request);
                         ErrorCode failure = failures.poll();
                         if (failure != null) {
+                            observer.onNext(RecordReply.getDefaultInstance()); // as gRPC for Python does
                             Map<String, String> attributes = Map.of("outcome.0", "told so");
                             observer.onError(
                                     GrpcErrors.toStatus(RendezvousException.of(failure, "told so", attributes)));
