@@ -111,6 +111,9 @@ def test_a_policy_alone_needs_a_recorded_specification(root: str, tmp_path: Path
     """Where the record has none, and where a file holds neither, one message tells what to give instead."""
     with pytest.raises(PolicyFileError, match="give a whole endpoint file"):
         run_backtest(Asked(root=root, tenant="default", endpoint="credit", document={"policy": {"deadline": "1s"}}))
+    other = {**SPEC, "endpoint": "loans", "policy": {"deadline": "1s"}}
+    with pytest.raises(PolicyFileError, match="about endpoint loans"):
+        run_backtest(Asked(root=root, tenant="default", endpoint="credit", document=other))
     path = tmp_path / "policy.yaml"
     for text, says in (
         ("models: {}", "section `policy:` alone"),

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 __all__ = ["Piece", "plan_pieces"]
 
@@ -25,7 +27,7 @@ class Piece:
     """Decisions in it."""
 
 
-def plan_pieces(connection: duckdb.DuckDBPyConnection) -> list[Piece]:
+def plan_pieces(connection: "DuckDBPyConnection") -> list[Piece]:
     """Returns the pieces of all decisions that the view `decisions` has, in order."""
     found = connection.sql(
         "SELECT CAST(floor(epoch_us(stored_at) / 1000000) AS BIGINT) AS s, count(*), sum(rows) "

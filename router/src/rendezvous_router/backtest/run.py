@@ -80,9 +80,14 @@ def run_backtest(asked: Asked, *, on_progress: OnProgress | None = None) -> Back
         on_progress: called now and then.
 
     Raises:
-        PolicyFileError: there is nothing to try the policy on, or it does not fit.
+        PolicyFileError: there is nothing to try the policy on, it does not fit, or is another endpoint's.
         ArchiveError, UnknownEndpointError: as of `open_archive`.
     """
+    meant = (asked.document or {}).get("endpoint", asked.endpoint)
+    if meant != asked.endpoint:
+        raise PolicyFileError(
+            f"the file is about endpoint {meant}, and the record asked for is that of {asked.endpoint}"
+        )
     with open_archive(asked.root, tenant=asked.tenant, endpoint=asked.endpoint) as whole:
         policies = Policies(whole, asked.document, margin_s=asked.margin_s)
     span = {"since": asked.since, "until": asked.until}

@@ -1,17 +1,13 @@
 """`rendezvous backtest`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rendezvous.spec import parse_duration
 from rendezvous_proto.errors import RendezvousError
 from rendezvous_sdk.archive.manifest import ArchiveError
 
-from rendezvous_router.backtest.policies import PolicyFileError, read_policy
-from rendezvous_router.backtest.quality import Positive
-from rendezvous_router.backtest.report import notes, result_tables, to_document
-from rendezvous_router.backtest.run import Asked, run_backtest
 from rendezvous_router.cli._archive import (
     ArchiveOption,
     EndpointOption,
@@ -24,6 +20,9 @@ from rendezvous_router.cli._archive import (
     choose_endpoint,
 )
 from rendezvous_router.cli._shared import JsonOption, console, fail, note, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from rendezvous_router.backtest.quality import Positive
 
 
 def backtest(
@@ -53,17 +52,22 @@ def backtest(
 
     Live answers are not touched. Exit status 1 when nothing could be tried, 2 for wrong usage.
     """
+    from rendezvous_router.backtest.policies import PolicyFileError, read_policy  # noqa: PLC0415 # NumPy, DuckDB: 0.5 s
+    from rendezvous_router.backtest.report import notes, result_tables, to_document  # noqa: PLC0415 # the same
+    from rendezvous_router.backtest.run import Asked, run_backtest  # noqa: PLC0415 # the same
+
     check_span(since, until)
     margin_s, mark = _margin(answer_margin), _positive(positive)
     root, whose = archive_root(archive), archive_tenant(tenant)
     try:
+        document = None if policy is None else read_policy(policy)
         asked = Asked(
             root=root,
             tenant=whose,
-            endpoint=choose_endpoint(root, whose, endpoint),
+            endpoint=choose_endpoint(root, whose, endpoint or (document or {}).get("endpoint")),
             since=since,
             until=until,
-            document=None if policy is None else read_policy(policy),
+            document=document,
             margin_s=margin_s,
             positive=mark,
             samples=samples,
@@ -92,7 +96,9 @@ def _margin(text: str) -> float:
         raise typer.BadParameter(str(error), param_hint="--answer-margin") from error
 
 
-def _positive(text: str | None) -> Positive | None:
+def _positive(text: str | None) -> "Positive | None":
+    from rendezvous_router.backtest.quality import Positive  # noqa: PLC0415 # the same
+
     if text is None:
         return None
     output, sign, value = text.partition("=")
