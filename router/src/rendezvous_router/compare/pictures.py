@@ -109,9 +109,8 @@ def _histogram(axes: Axes, comparison: Comparison) -> None:
 def _qq(axes: Axes, comparison: Comparison) -> None:
     x, y = list((comparison.first.score or {}).values()), list((comparison.second.score or {}).values())
     if comparison.sample:
-        axes.scatter(
-            *zip(*comparison.sample, strict=True), s=3, color="#8796a5", alpha=0.25, linewidths=0, rasterized=True
-        )
+        x_dots, y_dots = zip(*comparison.sample, strict=True)
+        axes.scatter(x_dots, y_dots, s=3, color="#8796a5", alpha=0.25, linewidths=0, rasterized=True)
     low, high = min(*x, *y), max(*x, *y)
     axes.plot([low, high], [low, high], color=FAINT, lw=1.2)
     axes.plot(x, y, color=SECOND, lw=1.4, marker="o", ms=4.5)
@@ -158,5 +157,5 @@ def _band(axes: Axes, difference: Difference) -> None:
     low, high = min(0, *(each.low for each in settled)), max(0, *(each.high for each in settled))
     margin = 0.08 * ((high - low) or 1)
     axes.set_ylim(low - margin, high + margin)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call] # matplotlib's
     axes.set_ylabel(difference.title)

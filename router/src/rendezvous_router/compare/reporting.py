@@ -18,7 +18,17 @@ METHODS = {
     EMPIRICAL_BERNSTEIN: "Ann. Statist. 49(2), 2021, theorem 4; arXiv:1810.08240. Holds for any number of requests.",
     ASYMPTOTIC: "Ann. Statist. 52(6), 2024, theorem 2.2; arXiv:2103.06476. Holds in the limit of many requests.",
 }
-_SCORE_SHARES = {"p1": 0.01, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
+_SCORE_SHARES = {
+    "p1": 0.01,
+    "p5": 0.05,
+    "p10": 0.1,
+    "p25": 0.25,
+    "p50": 0.5,
+    "p75": 0.75,
+    "p90": 0.9,
+    "p95": 0.95,
+    "p99": 0.99,
+}
 _LATENCY_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _NO_INTERVAL = "none: it is no mean over requests"
 

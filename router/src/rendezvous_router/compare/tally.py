@@ -62,23 +62,23 @@ class Target:
     def is_positive(self, truth: _Array) -> _Array | None:
         """Returns whether each truth is of the positive class; None: unknown which that is."""
         if not self.is_text:
-            return truth != 0
-        return None if self.positive is None else truth == self.positive
+            return np.asarray(truth != 0)
+        return None if self.positive is None else np.asarray(truth == self.positive)
 
     def hits(self, scores: Scores, truth: _Array) -> _Array | None:
         """Returns whether each label is the truth, 1 or 0; None: there is no label."""
         is_positive = self.is_positive(truth)
         if self.has_labels and self.is_text:
-            return (scores.label == truth).astype(np.float64)
+            return np.asarray((scores.label == truth), np.float64)
         if is_positive is None:
             return None
         if self.has_labels:
             if self.positive is None:
                 return None
-            return ((scores.label == self.positive) == is_positive).astype(np.float64)
+            return np.asarray(((scores.label == self.positive) == is_positive), np.float64)
         if self.threshold is None:
             return None
-        return ((scores.value >= self.threshold) == is_positive).astype(np.float64)
+        return np.asarray(((scores.value >= self.threshold) == is_positive), np.float64)
 
 
 @dataclass(slots=True)
