@@ -114,9 +114,8 @@ async def _verify(
     there = list_endpoints(root, tenant)
     endpoints = [name for name in there if endpoint in (None, name)]
     if not endpoints:
-        fail(
-            f"the archive {root.text} has no endpoint {endpoint or '*'} of tenant {tenant}: it has {', '.join(there) or 'none'}"
-        )
+        known = ", ".join(there) or "none"
+        fail(f"the archive {root.text} has no endpoint {endpoint or '*'} of tenant {tenant}: it has {known}")
     streams = {} if offline else await _read_streams(endpoints, nats)
     reports = [verify_endpoint(root, tenant, name, streams=streams.get(name), deep=deep) for name in endpoints]
     if json:
