@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rendezvous_proto.errors import InvalidRequestError, UnknownEndpointError
 from rendezvous_sdk.archive import Archive, open_archive
 from rendezvous_sdk.archive.layout import ArchiveRoot
 from rendezvous_sdk.archive.manifest import ArchiveError
+from rendezvous_sdk.archive.object_store import ArchiveFiles
 from rendezvous_sdk.archive.schema import FIXED
 
 from tests.support.synthetic_archives import ArchivePlan, MadeArchive, ModelPlan, write_archive
@@ -267,3 +269,19 @@ def test_the_reference_has_every_column() -> None:
     for kind, schema in FIXED.items():
         (section,) = [part for part in tables.split("\n### ") if f"`{kind}`" in part.partition("\n")[0]]
         assert [each for each in schema.names if f"`{each}`" not in section] == [], kind
+
+
+def test_threads_have_places_of_their_own(tmp_path: Path) -> None:
+    """A thread that seeks in a file that threads share does not move where another reads."""
+    path = tmp_path / "digits"
+    path.write_bytes(b"0123456789")
+    files = ArchiveFiles(pa.fs.LocalFileSystem())
+    file = files.open(f"archive://{path}")
+    file.seek(2)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: (file.seek(-3, 2), file.read(2))).result() == (7, b"78")
+    assert (file.read(3), file.tell(), file.read()) == (b"234", 5, b"56789")
+    file.close()
+    assert file.closed
+    with pytest.raises(PermissionError, match="read only"):
+        files.open(f"archive://{path}", "wb")
