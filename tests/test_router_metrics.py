@@ -131,7 +131,8 @@ async def test_a_scrape_tells_what_happened(stack: Stack, tmp_path: Path) -> Non
 
 async def test_every_metric_of_the_table_is_on_the_page_and_no_other(stack: Stack, tmp_path: Path) -> None:
     """The table of metrics, from which the docs are made, is what a scrape finds."""
-    await stack.apply(SPEC)
+    absent = {"outputs": [{"name": "c", "type": "BOOL"}], "budget": "10ms", "otherwise": {"c": True}}
+    await stack.apply({**SPEC, "enrichers": {"absent": absent}})
     stack.start_router()
     stack.start_archive(tmp_path / "archive")
     stack.start_model("tests.support.models:first")
