@@ -17,7 +17,7 @@ from rendezvous_proto.v1 import DescribeRequest, ScoreReply, ScoreRequest
 from rendezvous_router.tenants.keys import make_key
 
 from tests.tenants.conftest import PREY_TENANT, Town, ask_all
-from tests.tenants.grpc_probes import OIP, infer_request, probe_grpc
+from tests.tenants.grpc_probes import OIP, infer_request, probe_grpc, record_requests
 from tests.tenants.nats_probes import probe_again, probe_login, probe_nats
 from tests.tenants.probing import Place, Seen, bearer, metadata, table, told_by
 from tests.tenants.record import read_files, read_record
@@ -156,6 +156,9 @@ ASKS: dict[str, Callable[[Place, str, Key | None], str]] = {
     "Score": lambda place, name, key: over_grpc(
         place, "/rendezvous.v1.Score/Score", ScoreRequest(endpoint=name, request_id="x", inputs=table()), key
     ),
+    "Record": lambda place, name, key: over_grpc(
+        place, "/rendezvous.v1.Feedback/Record", next(record_requests(place.prey, name)), key
+    ),
     "ScoreStream": over_stream,
     "ModelReady": lambda place, name, key: over_grpc(place, f"{OIP}ModelReady", oip.ModelReadyRequest(name=name), key),
     "ModelMetadata": lambda place, name, key: over_grpc(
@@ -190,7 +193,8 @@ def test_a_foreign_endpoint_looks_like_one_that_nobody_has(town: Town, way: str)
                 for asked, endpoint in ((name, foreign), (other, unknown))
             )
             assert told == expected, kind
-            assert ("NAME" in told) == (kind in ("score", "everything")), kind
+            scope = "feedback" if way == "Record" else "score"
+            assert ("NAME" in told) == (kind in (scope, "everything")), kind
 
 
 @pytest.mark.parametrize("way", ["Score", "POST score", "POST v2 infer"])
