@@ -56,14 +56,16 @@ def test_it_merges_and_removes_in_the_background(made: MadeArchive) -> None:
 
 def test_a_fault_is_logged_once_and_tried_again(made: MadeArchive, caplog: pytest.LogCaptureFixture) -> None:
     """A damaged file stops the merges, not the thread; when it is back, they go on."""
-    victim = Path(made.root.at(sorted(path for path in made.named() if "kind=inputs" in path)[3]))
+    for number in range(8):  # of one day: of several days there would be nothing to read
+        made.add(MadeRequest(request_id=f"s{number}", customers=[number], at_us=START_US + 9 * DAY_US))
+    victim = Path(made.root.at(sorted(path for path in made.named() if "kind=inputs" in path)[-3]))
     content = victim.read_bytes()
     victim.write_bytes(b"no parquet")
     keeper = upkeep(made)
     with caplog.at_level(logging.ERROR):
         keeper.start()
         wait_until(lambda: keeper.rounds >= 2, "two rounds")
-    assert [victim.name in record.getMessage() for record in caplog.records] == [True]
+    assert [victim.name in each for each in caplog.messages] == [True], caplog.messages
     victim.write_bytes(content)
     wait_until(lambda: len(made.entries) == 2, "merged")
     keeper.stop()
