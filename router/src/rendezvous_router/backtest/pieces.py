@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Piece", "plan_pieces"]
 
-PIECE_REQUESTS = 20_000
+PIECE_REQUESTS = 10_000
 """Requests of a piece, unless one second has more."""
-PIECE_ROWS = 200_000
+PIECE_ROWS = 100_000
 """Rows of a piece, unless one second has more."""
 
 
