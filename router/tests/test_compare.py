@@ -392,9 +392,9 @@ print(found.pairing.requests, found.pairing.rows, resource.getrusage(resource.RU
 
 
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
-    """Six times the scores take at most a fifth more memory, and every request is counted."""
+    """Thirteen times the scores take at most a quarter more memory, and every request is counted."""
     peaks = []
-    for requests in (30_000, 180_000):
+    for requests in (30_000, 400_000):
         folder = tmp_path / str(requests)
         write_archive(folder, ArchivePlan(requests=requests, models=TRIO[:2], batch_requests=15_000, truth=0.05))
         done = subprocess.run(  # a process of its own: its peak is its own
@@ -403,4 +403,4 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
         counted, rows, peak_mib = map(int, done.stdout.split())
         assert (counted, rows) == (requests, requests)
         peaks.append(peak_mib)
-    assert peaks[1] <= 1.2 * peaks[0]
+    assert peaks[1] <= 1.25 * peaks[0]
