@@ -33,6 +33,7 @@ from rendezvous_router.cli.archive_upkeep import (
     KeepBytesOption,
     KeepOption,
     UpkeepEveryOption,
+    add_commands,
     upkeep_of,
 )
 
@@ -176,3 +177,6 @@ def _show_faults(report: EndpointReport) -> None:
         note(f"{report.endpoint}: requests in several parcels, no fault: {', '.join(report.repeated_requests[:10])}")
     if report.undecided:
         note(f"{report.endpoint}: {report.undecided} requests have no decision (yet), no fault")
+
+
+add_commands(app)
