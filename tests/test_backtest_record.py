@@ -12,7 +12,6 @@ from rendezvous_proto.errors import RendezvousError
 from rendezvous_router.backtest import Policies, Record
 from rendezvous_sdk import AsyncClient
 from rendezvous_sdk.archive import open_archive
-from rendezvous_sdk.archive.schema import SignatureColumn
 
 from tests.support.processes import Process, script
 from tests.support.stack import Stack, eventually
@@ -147,8 +146,7 @@ async def test_recorded_policies_reproduce_every_recorded_decision(stack: Stack,
     rules, errors, replayed = set(), 0, 0
     with open_archive(root, endpoint="moods") as archive:
         policies = Policies(archive, None, margin_s=0.005)
-        outputs = [SignatureColumn.of(column) for column in policies.outputs]
-        record = Record(archive, outputs, {})
+        record = Record(archive, policies.outputs, {})
         kept = [us for (us,) in archive.sql(DECIDED).fetchall()]
         repeats = len(kept) - len({found for (found,) in archive.sql("SELECT request_id FROM decisions").fetchall()})
         revisions = set()

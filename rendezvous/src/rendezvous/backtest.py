@@ -207,8 +207,8 @@ class Trial:
         return values if kind is None else [_narrow(value, kind) for value in values]
 
     def _is_same(self, columns: Columns | None, was: RecordedDecision) -> bool:
-        if was.is_refused:
-            return True
+        if was.is_refused or (was.columns is None and not was.error):
+            return True  # no other answer, or none that could be compared
         if columns is None or was.columns is None:
             return columns is None and was.columns is None
         before = was.columns

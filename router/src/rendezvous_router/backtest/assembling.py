@@ -7,16 +7,18 @@ known both ways (else by the request's wait for its parcel). Source, and how far
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import isfinite
 from statistics import median
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from rendezvous.answers import Failure, Score
 from rendezvous.backtest import RecordedArrival, RecordedDecision, RecordedRequest
+from rendezvous.spec import ColumnSpec
 from rendezvous_proto.errors import ErrorCode
-from rendezvous_sdk.archive.schema import SignatureColumn, column_names
 
 from rendezvous_router.backtest.columns import Cut, PieceColumns, lists_of
+from rendezvous_router.backtest.queries import columns_of
 
 __all__ = ["PieceAssembly"]
 
@@ -26,7 +28,7 @@ _INTERNAL = ErrorCode.INTERNAL
 
 
 class _Said(NamedTuple):
-    """What one model said of one request."""
+    """What one model said of one request; what fits the signature in no way has an error here."""
 
     version: str
     error_code: str | None
@@ -62,10 +64,10 @@ class PieceAssembly:
         decisions: pa.Table,
         inputs: pa.Table,
         scores: pa.Table,
-        outputs: Sequence[SignatureColumn],
+        outputs: Sequence[ColumnSpec],
         truths: Mapping[int, Sequence[tuple[int, Mapping[str, Any]]]],
     ) -> None:
-        answers = column_names("decisions", outputs)
+        answers = columns_of("decisions", outputs)
         fixed = [each for each in decisions.column_names if each not in ("arrivals", *answers)]
         self._decisions = {each: decisions.column(each).to_pylist() for each in fixed}
         self.request_ids: list[str] = self._decisions["request_id"]
@@ -73,10 +75,11 @@ class PieceAssembly:
         self._answers, self._answer_starts = _read_answers(decisions, outputs)
         self._asked = _read_asked(inputs)
         self._said = _read_said(scores)
-        names = column_names("scores", outputs)
+        names = columns_of("scores", outputs)
         self._scored = PieceColumns(
             {told.name: _flat(scores, column) for told, column in zip(outputs, names, strict=True)}
         )
+        self._outputs = tuple(outputs)
         self.truths = truths
         self.rounded = 0
 
@@ -153,7 +156,7 @@ class PieceAssembly:
                 first = said[model][0]
                 if first.after_us is not None:
                     after_ns = max(round((first.after_us + later_us) * 1000), decided.decided_after_ns + 1)
-                    found.append(RecordedArrival(self._score(model, first), after_ns, is_exact=False))
+                    found.append(RecordedArrival(self._checked(model, first), after_ns, is_exact=False))
         found.sort(key=_moment)
         return found
 
@@ -168,10 +171,35 @@ class PieceAssembly:
             return Score(model, noted.version, decided.columns)  # the answer is this score, whoever lost it
         return None
 
+    def _checked(self, model: str, said: _Said) -> Score:
+        """Returns a score that the router has not judged, as it would have: what the signature forbids has failed."""
+        score = self._score(model, said)
+        if score.columns is None:
+            return score
+        for column in self._outputs:
+            if not _is_allowed(score.columns.column(column.name), column):
+                message = f"model {model}: a value of {column.name} that is not allowed"
+                return Score(model, said.version, None, Failure(int(ErrorCode.INVALID_OUTPUT), message))
+        return score
+
     def _score(self, model: str, said: _Said) -> Score:
         if said.error_code is not None:
             return Score(model, said.version, None, _failure(said.error_code, said.error_message))
         return Score(model, said.version, Cut(self._scored, said.start, said.rows))
+
+
+def _is_allowed(values: Sequence[Any], column: ColumnSpec) -> bool:
+    """Returns whether values of an output, or elements of theirs, are missing or not finite only where they may be."""
+    for value in values:
+        if value is None:
+            if not column.missing:
+                return False
+        elif isinstance(value, list):
+            if not _is_allowed(value, column):
+                return False
+        elif not column.nan and isinstance(value, float) and not isfinite(value):
+            return False
+    return True
 
 
 def _moment(arrival: RecordedArrival) -> int:
@@ -205,11 +233,11 @@ def _read_noted(decisions: pa.Table) -> list[dict[str, _Noted]]:
     ]
 
 
-def _read_answers(decisions: pa.Table, outputs: Sequence[SignatureColumn]) -> tuple[PieceColumns, list[int | None]]:
+def _read_answers(decisions: pa.Table, outputs: Sequence[ColumnSpec]) -> tuple[PieceColumns, list[int | None]]:
     """Returns the answers' columns, and where each request's rows begin in them; None: it has none."""
     flat: dict[str, pa.Array] = {}
     starts: list[int | None] = [None] * decisions.num_rows
-    for told, column in zip(outputs, column_names("decisions", outputs), strict=True):
+    for told, column in zip(outputs, columns_of("decisions", outputs), strict=True):
         begins, flat[told.name] = lists_of(decisions, column)
         missing = decisions.column(column).is_null().to_pylist()
         starts = [None if is_missing else begin for begin, is_missing in zip(begins, missing, strict=False)]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rendezvous.answers import Columns
+from rendezvous.spec import ColumnSpec
 from rendezvous.statistics import Moments, Ranking, brier, log_loss, squared_error
 from rendezvous.statistics.losses import absolute_error
-from rendezvous_sdk.archive.schema import SignatureColumn
 
 __all__ = ["OutputQuality", "Positive", "Quality"]
 
@@ -83,7 +83,7 @@ class Quality:
         positive: what makes a row a positive one; None: truths about the output itself, 0 or 1.
     """
 
-    def __init__(self, outputs: Sequence[SignatureColumn], positive: Positive | None) -> None:
+    def __init__(self, outputs: Sequence[ColumnSpec], positive: Positive | None) -> None:
         self._floats = [each.name for each in outputs if each.type in _FLOATING and not each.shape]
         self._labels = [each.name for each in outputs if each.type not in (*_FLOATING, "BYTES") and not each.shape]
         self._positive = positive

@@ -3,12 +3,13 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
+from rendezvous.spec import ColumnSpec
 from rendezvous_sdk.archive.schema import SignatureColumn, column_names
 from rendezvous_sdk.archive.sql_text import moment, name, text
 
 from rendezvous_router.backtest.pieces import Piece
 
-__all__ = ["PIECE", "asked_inputs", "asked_scores", "decisions_of", "make_piece", "repeated_requests"]
+__all__ = ["PIECE", "asked_inputs", "asked_scores", "columns_of", "decisions_of", "make_piece", "repeated_requests"]
 
 PIECE = "backtest_piece"
 """The table of the decisions of the piece that is being read."""
@@ -22,10 +23,18 @@ _DECISION = (
     "due_after_ns", "budget_ns", "deadline_left_us", "error_code", "rows", "stream_sequence", "batch_index", "arrivals",
 )  # fmt: skip
 
+# A score that the signature's columns cannot hold.
+_MISFIT = "CASE WHEN s.payload IS NOT NULL THEN 'INVALID_OUTPUT' END"
 
-def make_piece(piece: Piece, outputs: Sequence[SignatureColumn]) -> str:
+
+def columns_of(kind: str, outputs: Sequence[ColumnSpec]) -> list[str]:
+    """Returns under which names the record has outputs, in their order."""
+    return column_names(kind, [SignatureColumn.of(column) for column in outputs])
+
+
+def make_piece(piece: Piece, outputs: Sequence[ColumnSpec]) -> str:
     """Returns what makes the table `PIECE`: a piece's decisions, numbered in the order in which they were made."""
-    given = ", ".join([*map(name, _DECISION), *map(name, column_names("decisions", outputs))])
+    given = ", ".join([*map(name, _DECISION), *map(name, columns_of("decisions", outputs))])
     since, until = (moment(dt.datetime.fromtimestamp(second, dt.UTC)) for second in (piece.first_s, piece.end_s))
     return (
         f"CREATE OR REPLACE TEMP TABLE {PIECE} AS SELECT row_number() OVER (ORDER BY stream_sequence, batch_index) - 1 "  # noqa: S608 # quoted
@@ -52,11 +61,12 @@ def asked_inputs(parcels: tuple[str, str], sealed_s: tuple[float, float]) -> str
     )
 
 
-def asked_scores(outputs: Sequence[SignatureColumn], parcels: tuple[str, str], sealed_s: tuple[float, float]) -> str:
+def asked_scores(outputs: Sequence[ColumnSpec], parcels: tuple[str, str], sealed_s: tuple[float, float]) -> str:
     """Returns what reads the live scores of the piece's requests, those of a request together; arguments as above."""
-    given = "".join(f", s.{name(column)}" for column in column_names("scores", outputs))
+    given = "".join(f", s.{name(column)}" for column in columns_of("scores", outputs))
     return (
-        "SELECT p.n, s.model, s.version, s.error_code, s.error_message, s.after_us, s.score_sequence, s.delivery"  # noqa: S608 # quoted
+        f"SELECT p.n, s.model, s.version, coalesce(s.error_code, {_MISFIT}) AS error_code, s.error_message, "  # noqa: S608 # quoted
+        "s.after_us, s.score_sequence, s.delivery"
         f"{given} FROM scores s JOIN {PIECE} p ON s.request_id = p.request_id AND s.parcel_id = p.parcel_id "
         f"WHERE s.origin = 'live' AND {_within(parcels, sealed_s, 's', _CLOCKS_S + _LATE_S)} "
         "ORDER BY p.n, s.score_sequence, s.delivery, s.row"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 from rendezvous.backtest import RecordedRequest
+from rendezvous.spec import ColumnSpec
 from rendezvous_sdk.archive.reader import Archive
-from rendezvous_sdk.archive.schema import SignatureColumn
 
 from rendezvous_router.backtest import queries
 from rendezvous_router.backtest.assembling import PieceAssembly
@@ -39,7 +39,7 @@ class Record:
         truths: columns of the view `answers` with the truth, by the output that it is about.
     """
 
-    def __init__(self, archive: Archive, outputs: Sequence[SignatureColumn], truths: Mapping[str, str]) -> None:
+    def __init__(self, archive: Archive, outputs: Sequence[ColumnSpec], truths: Mapping[str, str]) -> None:
         self._archive = archive
         self._outputs = tuple(outputs)
         self._truths = dict(truths)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rendezvous.backtest import BacktestSummary
-from rendezvous.spec import EndpointSpec
+from rendezvous.spec import ColumnSpec, EndpointSpec
 from rendezvous_sdk.archive.reader import Archive, open_archive
-from rendezvous_sdk.archive.schema import SignatureColumn
 
 from rendezvous_router.backtest.policies import Policies, PolicyFileError
 from rendezvous_router.backtest.quality import Positive, Quality
@@ -115,7 +114,7 @@ def _decide(
     asked: Asked,
     policies: Policies,
     record: Record,
-    outputs: list[SignatureColumn],
+    outputs: list[ColumnSpec],
     on_progress: OnProgress | None,
 ) -> BacktestResult:
     summary = BacktestSummary(asked.samples)
@@ -152,7 +151,7 @@ def _decide(
     )
 
 
-def _outputs(archive: Archive, policies: Policies) -> list[SignatureColumn]:
+def _outputs(archive: Archive, policies: Policies) -> list[ColumnSpec]:
     """Returns the signature's outputs: the newest policy's, which the record must have.
 
     Raises:
@@ -161,14 +160,14 @@ def _outputs(archive: Archive, policies: Policies) -> list[SignatureColumn]:
     if not policies.outputs:
         raise PolicyFileError("the record does not hold the endpoint's specification: give a whole endpoint file")
     kept = {column for (column, *_) in archive.sql("DESCRIBE decisions").fetchall()}
-    outputs = [SignatureColumn.of(column) for column in policies.outputs]
+    outputs = policies.outputs
     missing = [each.name for each in outputs if each.name not in kept and f"{each.name}_" not in kept]
     if missing:
         raise PolicyFileError(f"the record has no output {', '.join(missing)}: a backtest needs the recorded outputs")
     return outputs
 
 
-def _truths(archive: Archive, outputs: list[SignatureColumn]) -> dict[str, str]:
+def _truths(archive: Archive, outputs: list[ColumnSpec]) -> dict[str, str]:
     """Returns columns with the truth, by output; empty where no feedback is kept."""
     if not archive.files("feedback"):
         return {}
