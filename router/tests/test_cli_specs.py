@@ -201,10 +201,3 @@ def test_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["get", "--nats", address])
     assert result.exit_code == 1
     assert f"no NATS server answered at {address}" in result.stderr.replace("\n", " ")
-
-
-def test_offline_verification_needs_no_server(tmp_path: Path) -> None:
-    """An empty archive is complete in itself; asking for an endpoint gives its empty report."""
-    result = CliRunner().invoke(app, ["archive", "verify", "credit", "--archive", str(tmp_path), "--offline", "--json"])
-    (report,) = json.loads(result.stdout)
-    assert (report["parcels"], report["gaps"], report["is_complete"]) == (0, None, True)

@@ -174,12 +174,14 @@ def verify(folder: Path | str, endpoint: str = "credit", tenant: str = "default"
     return verify_endpoint(ArchiveRoot.parse(folder), tenant, endpoint)
 
 
-async def settled(client: Connection, folder: Path | str, endpoint: str = "credit") -> EndpointReport:
+async def settled(
+    client: Connection, folder: Path | str, endpoint: str = "credit", tenant: str = "default"
+) -> EndpointReport:
     """Waits until all that the streams have is archived, and returns the report."""
     async with asyncio.timeout(30):
         while True:
             states = await read_stream_states(client, endpoint)
-            report = verify_endpoint(ArchiveRoot.parse(folder), "default", endpoint, streams=states, deep=True)
+            report = verify_endpoint(ArchiveRoot.parse(folder), tenant, endpoint, streams=states, deep=True)
             if report.pending == 0:
                 return report
             await asyncio.sleep(0.05)
