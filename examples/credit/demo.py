@@ -1,4 +1,4 @@
-"""The demo: `python -m examples.credit.demo`. Trains, starts everything, scores, hangs a model, and explains.
+"""The demo: `python -m examples.credit.demo`. Trains, starts everything, scores, hangs a model, explains.
 
 Ends with status 0 if every answer was on time and right, and leaves nothing running.
 """
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.credit import scorecard
+from examples.credit.afterwards import AfterwardsError, show_afterwards
 from examples.credit.applicants import Applicants, split_applicants
 from examples.credit.boosted import Boosted
 from examples.credit.elsewhere import TrainingError, describe_left_out, models_elsewhere, train_elsewhere
@@ -87,16 +88,19 @@ class Show:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel_task())
         async with AsyncClient(self.stack.address, ENDPOINT) as client:
             await self._warm_up(client)
-            await self._compare(client)
+            defaulted = await self._compare(client)
             hung = await self._hang(client)
             await self._recover(client)
         self._explain(hung)
+        console.rule("[bold]5. Later it turns out who paid back")
+        await asyncio.to_thread(show_afterwards, self.stack, defaulted, console)
 
     async def _warm_up(self, client: AsyncClient) -> None:
         """Lets each process do once what it does first: import, connect, allocate."""
         await self._score(client, range(4 * IN_FLIGHT))
 
-    async def _compare(self, client: AsyncClient) -> None:
+    async def _compare(self, client: AsyncClient) -> dict[str, bool]:
+        """Returns who defaulted, by request id."""
         count = len(self.held_out.table)
         console.rule(f"[bold]1. {count} applicants, each scored by every model, answered by one")
         given = await self._score(client, range(count))
@@ -114,6 +118,7 @@ class Show:
             f"[bold]won[/bold]: gave the answer; [bold]late[/bold]: scored after the deadline of {self.deadline_ms:g} "
             "ms; [bold]AUC[/bold]: on loans whose outcome is known.\n"
         )
+        return {request_id: bool(each) for request_id, each in defaulted.items()}
 
     async def _hang(self, client: AsyncClient) -> list[Given]:
         count = len(self.held_out.table)
@@ -160,7 +165,7 @@ class Show:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False, env=width)
         if done.returncode:
             raise DemoError(f"`rendezvous explain` failed: {(done.stderr or done.stdout).strip()}")
-        console.print(done.stdout.rstrip(), markup=False)
+        console.print(done.stdout.rstrip() + "\n", markup=False)
 
     async def _score(
         self, client: AsyncClient, places: Sequence[int], *, on_answer: Callable[[int], None] | None = None
@@ -325,7 +330,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _run()
-    except (DemoError, StackError, TrainingError) as error:
+    except (AfterwardsError, DemoError, StackError, TrainingError) as error:
         console.print(f"\nThe demo failed: {error}", style="red", markup=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

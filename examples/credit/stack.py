@@ -41,6 +41,7 @@ class Stack:
     def __init__(self) -> None:
         self.address = ""
         self.nats_url = ""
+        self.archive = ""
         self.doors: dict[str, str] = {}
         self.project = read_project()
         parent = ROOT / ".rendezvous"
@@ -49,6 +50,11 @@ class Stack:
         self._log = Path(self._folder.name) / "up.log"
         self._said = Path(self._folder.name) / "up.json"
         self._up: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder; gone when everything is stopped."""
+        return Path(self._folder.name)
 
     @property
     def models(self) -> list[str]:
@@ -94,7 +100,7 @@ class Stack:
         while time.monotonic() < end:
             said = self._read_said()
             if said is not None:
-                self.address, self.nats_url = said["grpc"], said["nats"]
+                self.address, self.nats_url, self.archive = said["grpc"], said["nats"], said["archive"]
                 unready = [model["name"] for model in said["models"] if not model["ready"]]
                 if unready:
                     raise StackError(
