@@ -160,7 +160,7 @@ def rendezvous(
         port = find_free_port()
         settings = stack.enter_context(_telemetry(workshop, traced))
         command = [script("rendezvous-router"), "--nats", server.url, "--grpc-port", str(port), "--metrics-port", "0"]
-        command += ["--rest-port", "0"]
+        command += ["--rest-port", "0", "--journal", str(workshop.folder / "journal")]
         router = stack.enter_context(running(command, log=workshop.log("router"), environment=settings))
         ready = router.wait_for_line("ready:")
         address = grpc_address(ready)

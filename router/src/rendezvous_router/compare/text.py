@@ -33,7 +33,8 @@ def show(comparison: Comparison, console: Console) -> None:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number == 0 else "right", overflow="fold")
+        is_text = number == 0 or column in {"inputs", "says"}
+        table.add_column(escape(column), justify="left" if is_text else "right", overflow="fold")
     return table
 
 
