@@ -95,10 +95,109 @@ def test_a_full_disk_costs_the_journal_and_not_the_answers(
             journal.note(str(number), "credit", _part("1"))
             journal.write()
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+    journal._failed_at -= 10.0  # the pause before the next try is over
     journal.note("later", "credit", _part("2"))
     journal.write()
     _die(journal)
-    assert _left(tmp_path) == {"later": ["2"]}
+    assert _left(tmp_path).keys() == {"0", "1", "2", "later"}
+
+
+def test_zeros_at_the_end_of_a_journal_cost_nothing_before_them(tmp_path: Path) -> None:
+    """A file system may leave them after a power cut; they are no entry."""
+    journal = Journal(tmp_path, "r1")
+    journal.note("a", "credit", _part("1"))
+    journal.write()
+    _die(journal)
+    with journal.path.open("ab") as file:
+        file.write(bytes(64))
+    assert _left(tmp_path) == {"a": ["1"]}
+
+
+def test_half_an_entry_is_not_written_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that was full in the middle of an entry: once there is room, all that is open is there."""
+    journal = Journal(tmp_path, "r1")
+    journal.note("a", "credit", _part("1"))
+    journal.write()
+    whole, calls = os.write, 0
+
+    def half(file: int, content: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return whole(file, content[:20])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        journal.note("b", "credit", _part("2" * 60))
+        journal.write()
+    journal._failed_at -= 10.0  # the pause before the next try is over
+    for number in range(3):
+        journal.note(f"c{number}", "credit", _part("3"))
+        journal.write()
+    _die(journal)
+    assert set(_left(tmp_path)) == {"a", "b", "c0", "c1", "c2"}
+
+
+def test_much_that_is_open_is_not_written_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where JetStream has little of it, a large journal grows entry by entry."""
+    journal = Journal(tmp_path, "r1")
+    journal.note("a", "credit", _part("x" * 60) * 40_000)
+    journal.write()
+    written = 0
+    whole = os.write
+
+    def count(file: int, content: bytes) -> int:
+        nonlocal written
+        done = whole(file, content)
+        written += done
+        return done
+
+    monkeypatch.setattr(os, "write", count)
+    for number in range(100):
+        journal.note(f"b{number}", "credit", _part("1"))
+        journal.write()
+    assert written < 100_000
+    _die(journal)
+    assert len(_left(tmp_path)) == 101
+
+
+def test_what_a_router_left_half_made_is_removed(tmp_path: Path) -> None:
+    """A journal that was to replace another goes; the other is still there."""
+    journal = Journal(tmp_path, "r1")
+    journal.note("a", "credit", _part("1"))
+    journal.write()
+    _die(journal)
+    (tmp_path / "r1.fresh").write_bytes(b"half")
+    assert _left(tmp_path) == {"a": ["1"]}
+    assert not (tmp_path / "r1.fresh").exists()
+
+
+async def test_an_endpoint_that_is_gone_does_not_keep_the_others_from_being_written(tmp_path: Path) -> None:
+    """Each endpoint's decisions are written by themselves; those that have no place any more are given up."""
+    written: list[str] = []
+    is_gone, one_is_written = False, asyncio.Event()
+
+    async def write(subject: str, payload: bytes, message_id: str) -> None:
+        if ".gone." in subject:
+            raise ConnectionError("no stream takes this subject now")
+        written.append(subject)
+        one_is_written.set()
+
+    async def asked(endpoint: str) -> bool:
+        return is_gone and endpoint == "gone"
+
+    ledger = Ledger(write, Journal(tmp_path, "r1"), asked)
+    ledger.start()
+    for endpoint in ("gone", "stays"):
+        ledger.enter(endpoint, lambda: DecisionRecord(decision=Decision(request_id="1")))
+    async with asyncio.timeout(5):
+        await one_is_written.wait()
+    assert ledger.waiting == 1
+    is_gone = True
+    await ledger.close(timeout_s=5)
+    assert written == ["rv.stays.decision"]
+    assert _left(tmp_path) == {}, "nothing is left that nobody could take"
 
 
 async def test_a_decision_is_on_the_disk_before_its_answer_leaves(tmp_path: Path) -> None:

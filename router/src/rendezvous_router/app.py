@@ -60,7 +60,8 @@ class Router:
         self.gate = gate or Gate(workers=options.workers)
         self.postbox = postbox
         self._journals = None if options.journal is None else options.journal / self.gate.tenant
-        self.ledger = Ledger(postbox.write, None if self._journals is None else Journal(self._journals, postbox.router))
+        journal = None if self._journals is None else Journal(self._journals, postbox.router)
+        self.ledger = Ledger(postbox.write, journal, postbox.has_lost)
         self.desks: dict[str, Desk] = {}
         self.is_draining = False
         self.in_flight = 0

@@ -24,12 +24,15 @@ FLUSH_S = 0.1
 RETRY_S = 0.5
 """Pause before an unacknowledged batch is sent again."""
 KEEP_BATCHES = 1000
-"""Batches kept while the postbox is away; beyond that the oldest is dropped, with an error in the log."""
+"""Batches of an endpoint kept while the postbox is away; beyond that the oldest is dropped, and that is logged."""
 
 _log = logging.getLogger(__name__)
 
 Write = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, payload, message id) and returns when JetStream has acknowledged; raises otherwise."""
+
+IsGone = Callable[[str], Awaitable[bool]]
+"""Says whether an endpoint's stream is gone for good, so that nothing can be written to it."""
 
 
 @dataclass(slots=True)
@@ -47,19 +50,22 @@ class _Batch:
 
 
 class Ledger:
-    """Collects decision records and writes them. One per router; not thread-safe.
+    """Collects decision records and writes them, each endpoint's by themselves. One per router; not thread-safe.
 
     Args:
         write: publishes a batch.
         journal: keeps decisions until they are published; None: nothing does.
+        is_gone: asked when a batch could not be written; None: no endpoint ever goes.
     """
 
-    def __init__(self, write: Write, journal: Journal | None = None) -> None:
+    def __init__(self, write: Write, journal: Journal | None = None, is_gone: IsGone | None = None) -> None:
         self._write = write
         self._journal = journal
+        self._is_gone = is_gone
         self._fresh: list[tuple[str, Callable[[], DecisionRecord]]] = []
         self._open: dict[str, _Batch] = {}
-        self._batches: deque[_Batch] = deque()
+        self._batches: dict[str, deque[_Batch]] = {}
+        self._writers: dict[str, asyncio.Task[None]] = {}
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
@@ -67,7 +73,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """Batches that JetStream has not acknowledged yet."""
-        return len(self._batches)
+        return sum(map(len, self._batches.values()))
 
     def start(self) -> None:
         """Starts writing in the background."""
@@ -91,38 +97,55 @@ class Ledger:
         if self._task is None:
             return
         await end_tasks(self._task)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._flush()
-        except TimeoutError:
+        self._seal()
+        if self._writers:
+            await asyncio.wait(self._writers.values(), timeout=timeout_s)
+        if self._writers:
             kept = "" if self._journal is None else f", kept in {self._journal.path}"
-            _log.error("decisions not written within %g s: %d batches%s", timeout_s, len(self._batches), kept)
-        finally:
-            if self._journal is not None:
-                self._journal.close()
+            _log.error("decisions not written within %g s: %d batches%s", timeout_s, self.waiting, kept)
+        await end_tasks(*self._writers.values())
+        if self._journal is not None:
+            self._journal.close()
 
     async def _run(self) -> None:
         while True:
             await self._work.wait()
             await asyncio.sleep(FLUSH_S)
             self._work.clear()
-            await self._flush()
+            self._seal()
 
-    async def _flush(self) -> None:
-        self._seal()
-        while self._batches:
-            batch = self._batches[0]
-            try:
-                await self._write(decision_subject(batch.endpoint), b"".join(batch.parts), batch.batch_id)
-            except (ConnectionError, TimeoutError) as error:
-                _log.warning("decisions wait for the postbox (%d batches): %s", len(self._batches), error)
-                await asyncio.sleep(RETRY_S)
-                self._seal()
-                continue
-            if self._batches and self._batches[0] is batch:
-                self._batches.popleft()
-            if self._journal is not None:
-                self._journal.strike(batch.batch_id)
+    async def _write_endpoint(self, endpoint: str) -> None:
+        """Writes an endpoint's batches until there are none, trying as long as it takes."""
+        batches = self._batches[endpoint]
+        try:
+            while batches:
+                batch = batches[0]
+                try:
+                    await self._write(decision_subject(endpoint), b"".join(batch.parts), batch.batch_id)
+                except (ConnectionError, TimeoutError) as error:
+                    if not await self._give_up(endpoint, error):
+                        continue
+                if batches and batches[0] is batch:
+                    batches.popleft()
+                self._strike(batch)
+        finally:
+            self._writers.pop(endpoint, None)
+
+    async def _give_up(self, endpoint: str, error: Exception) -> bool:
+        """Returns whether an endpoint is gone; if not, after a pause."""
+        if self._is_gone is not None and await self._is_gone(endpoint):
+            _log.warning(
+                "a batch of decisions has no place any more: the endpoint is gone", extra={"endpoint": endpoint}
+            )
+            return True
+        waiting = len(self._batches[endpoint])
+        _log.warning("decisions wait for the postbox (%d batches): %s", waiting, error, extra={"endpoint": endpoint})
+        await asyncio.sleep(RETRY_S)
+        return False
+
+    def _strike(self, batch: _Batch) -> None:
+        if self._journal is not None:
+            self._journal.strike(batch.batch_id)
 
     def _note(self) -> None:
         """Adds what was entered to the open batches, and to the journal."""
@@ -149,8 +172,12 @@ class Ledger:
             self._keep(batch)
 
     def _keep(self, batch: _Batch) -> None:
-        if len(self._batches) >= KEEP_BATCHES:
-            dropped = self._batches.popleft()
+        endpoint = batch.endpoint
+        batches = self._batches.setdefault(endpoint, deque())
+        if len(batches) >= KEEP_BATCHES:
+            self._strike(batches.popleft())
             self.dropped += 1
-            _log.error("decisions of endpoint %s dropped: the postbox was away for too long", dropped.endpoint)
-        self._batches.append(batch)
+            _log.error("decisions of endpoint %s dropped: the postbox was away for too long", endpoint)
+        batches.append(batch)
+        if endpoint not in self._writers:
+            self._writers[endpoint] = asyncio.create_task(self._write_endpoint(endpoint), name=f"decisions {endpoint}")

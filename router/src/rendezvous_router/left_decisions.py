@@ -43,6 +43,8 @@ async def write_left(folder: Path, postbox: Postbox) -> int:
     for journal in await asyncio.to_thread(find_left, folder):
         try:
             written += await _write_journal(journal, postbox)
+        except Exception:  # noqa: BLE001 # one that cannot be read must not keep the others from being written
+            _log.exception("the journal %s stays as it is: please report it", journal.path)
         finally:
             journal.close()
     return written
@@ -54,31 +56,32 @@ async def _write_journal(journal: LeftJournal, postbox: Postbox) -> int:
         message = DecisionBatch.FromString(b"".join(batch.parts))
         while True:
             try:
-                await _write_batch(batch, message.records[0], postbox)
+                is_written = await _write_batch(batch, message.records[0], postbox)
                 break
             except (ConnectionError, NatsError, TimeoutError, UnavailableError) as error:
                 _log.warning("decisions of a dead router wait for the postbox: %s", error)
                 await asyncio.sleep(_RETRY_S)
-        written += len(message.records)
+        written += len(message.records) if is_written else 0
     await asyncio.to_thread(journal.remove)
     if written:
         _log.info("%d decisions of a dead router are in the postbox now", written)
     return written
 
 
-async def _write_batch(batch: LeftBatch, first: DecisionRecord, postbox: Postbox) -> None:
-    """Writes a batch unless the stream has it, or is gone."""
+async def _write_batch(batch: LeftBatch, first: DecisionRecord, postbox: Postbox) -> bool:
+    """Writes a batch, unless the stream has it or is gone; returns whether it did."""
     try:
         info = await postbox.client.jetstream().stream_info(durable_stream(batch.endpoint))
     except NotFoundError:
         _log.warning("endpoint %s is gone, with the decisions of a dead router", batch.endpoint)
-        return
+        return False
     # JetStream knows the ids of its last seconds; what may be older is looked for.
     window_s = info.config.duplicate_window or DUPLICATE_WINDOW_S
     is_known = time.time() - first.decided_unix_us / 1e6 < window_s - _MARGIN_S
     if not is_known and await _has(postbox, batch.endpoint, first):
-        return
+        return False
     await postbox.write(decision_subject(batch.endpoint), b"".join(batch.parts), batch.batch_id)
+    return True
 
 
 async def _has(postbox: Postbox, endpoint: str, first: DecisionRecord) -> bool:

@@ -18,8 +18,9 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 from rendezvous_proto.keys import Key
-from rendezvous_proto.postbox import MSG_ID_HEADER, router_scores_subject
+from rendezvous_proto.postbox import MSG_ID_HEADER, durable_stream, router_scores_subject
 from rendezvous_sdk.credentials import Credentials
 from rendezvous_sdk.nats_connection import Connection, connect
 
@@ -161,6 +162,18 @@ class Postbox:
             PostboxError, TimeoutError: as `send`, and when the time was up.
         """
         await asyncio.wait_for(self.send(subject, payload, message_id, within_s=timeout_s), timeout_s)
+
+    async def has_lost(self, endpoint: str) -> bool:
+        """Returns whether JetStream says that an endpoint has no durable stream; False where it says nothing."""
+        if not self.is_connected:
+            return False
+        try:
+            await self.client.jetstream().stream_info(durable_stream(endpoint))
+        except NotFoundError:
+            return True
+        except (NatsError, OSError, TimeoutError):
+            return False
+        return False
 
     def fail_waiting(self, reason: str) -> None:
         """Fails every publish that waits for its acknowledgement."""
