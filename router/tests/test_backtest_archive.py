@@ -1,6 +1,7 @@
 """Backtests of a made-up record against the same figures asked in SQL."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rendezvous_router.backtest.run import Asked
 from rendezvous_sdk.archive import open_archive
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from tests.support.synthetic_archives import TRIO, ArchivePlan, write_archive
+from tests.support.synthetic_archives import TRIO, ArchivePlan, ModelPlan, write_archive
 
 REQUESTS = 3000
 SPEC: dict[str, Any] = {
@@ -94,6 +95,17 @@ def test_quality_is_that_of_the_model_that_would_have_answered(root: str) -> Non
     assert measures["default_probability"]["log_loss"] == pytest.approx(log_loss(positives, odds))
     assert measures != result.quality["recorded"]
     assert set(result.summary.tried.models) == {"logit"}
+
+
+def test_a_record_without_any_score_is_decided_anew(tmp_path: Path) -> None:
+    """Where no model was ever up, nobody could have answered: no score, no output column in the view, no failure."""
+    write_archive(tmp_path, ArchivePlan(requests=40, models=(ModelPlan(name="logit", silent=1.0),)))
+    shutil.rmtree(tmp_path / "tenant=default/endpoint=credit/_manifest/scores", ignore_errors=True)
+    otherwise = {"default_probability": 0.5, "label": "refer"}
+    policy = {"deadline": "100ms", "steps": [{"take": "best", "of": ["logit"]}], "otherwise": otherwise}
+    result = tried(str(tmp_path), policy)
+    assert result.summary.tried.requests == 40
+    assert result.summary.tried.fallbacks["otherwise"] == 40
 
 
 def test_a_document_holds_both_sides_and_finite_figures(root: str) -> None:

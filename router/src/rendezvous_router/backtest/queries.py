@@ -1,7 +1,7 @@
 """What a backtest asks of the record, as SQL over the views of `open_archive`."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rendezvous.spec import ColumnSpec
 from rendezvous_sdk.archive.schema import SignatureColumn, column_names
@@ -61,9 +61,19 @@ def asked_inputs(parcels: tuple[str, str], sealed_s: tuple[float, float]) -> str
     )
 
 
-def asked_scores(outputs: Sequence[ColumnSpec], parcels: tuple[str, str], sealed_s: tuple[float, float]) -> str:
-    """Returns what reads the live scores of the piece's requests, those of a request together; arguments as above."""
-    given = "".join(f", s.{name(column)}" for column in columns_of("scores", outputs))
+def asked_scores(
+    outputs: Sequence[ColumnSpec], kept: Collection[str], parcels: tuple[str, str], sealed_s: tuple[float, float]
+) -> str:
+    """Returns what reads the live scores of the piece's requests, those of a request together.
+
+    Args:
+        outputs: the signature's outputs.
+        kept: columns that the record's scores have: none of the outputs where no model ever scored. Others are null.
+        parcels: as of `asked_inputs`.
+        sealed_s: the same.
+    """
+    columns = columns_of("scores", outputs)
+    given = "".join(f", {f's.{name(each)}' if each in kept else f'NULL AS {name(each)}'}" for each in columns)
     return (
         f"SELECT p.n, s.model, s.version, coalesce(s.error_code, {_MISFIT}) AS error_code, s.error_message, "  # noqa: S608 # quoted
         "s.after_us, s.score_sequence, s.delivery"

@@ -43,6 +43,7 @@ class Record:
         self._archive = archive
         self._outputs = tuple(outputs)
         self._truths = dict(truths)
+        self._kept_scores = frozenset(column for (column, *_) in archive.sql("DESCRIBE scores").fetchall())
         self.pieces: list[Piece] = plan_pieces(archive.connection)
         self.without_scores = 0
         """Requests left out: a score that had arrived is not in the record (yet)."""
@@ -95,7 +96,7 @@ class Record:
         return PieceAssembly(
             decisions,
             self._ask(queries.asked_inputs(parcels, sealed_s)),
-            self._ask(queries.asked_scores(self._outputs, parcels, sealed_s)),
+            self._ask(queries.asked_scores(self._outputs, self._kept_scores, parcels, sealed_s)),
             self._outputs,
             self._read_truths(),
         )
