@@ -20,6 +20,7 @@ from rendezvous_sdk.archive.manifest import ArchiveError
 from rendezvous_sdk.archive.object_store import ArchiveFiles
 from rendezvous_sdk.archive.schema import FIXED
 
+from tests.support import archives
 from tests.support.synthetic_archives import ArchivePlan, MadeArchive, ModelPlan, write_archive
 
 PLAN = ArchivePlan(
@@ -113,6 +114,33 @@ def test_truth_that_counts(archive: Archive, made: MadeArchive) -> None:
         ("approve",),
         ("reject",),
     ]
+
+
+# Targets from the farthest to the closest, as columns of `feedback`.
+TARGETS: list[dict[str, Any]] = [
+    {"key_name": "case", "key_value": "c"},
+    {"key_name": "case", "key_value": "c", "row": 0},
+    {"request_id": "r"},
+    {"request_id": "r", "row": 0},
+]
+
+
+@pytest.mark.parametrize("given", [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3), (0, 1, 2), (0, 1, 2, 3)])
+def test_the_closest_target_counts(tmp_path: Path, given: tuple[int, ...]) -> None:
+    """A request's row before the request, this before a row by business key, and that before the key alone."""
+    made = archives.MadeArchive.at(tmp_path)
+    made.add(archives.MadeRequest(request_id="r", customers=[1, 2], context={"case": "c"}))
+    # The farther one is observed later, so it is not time that decides.
+    made.add_feedback(
+        *(
+            {"feedback_id": f"f{one}", "kind": "truth", "observed_at": archives.START_US - one, "number": float(one)}
+            | TARGETS[one]
+            for one in given
+        )
+    )
+    with open_archive(tmp_path) as archive:
+        told = archive.sql("SELECT truth_number FROM outcomes ORDER BY row").fetchall()
+    assert told == [(max(given),), (max((one for one in given if one in (0, 2)), default=None),)]
 
 
 def test_versions_of_a_signature(archive: Archive) -> None:

@@ -1,13 +1,14 @@
 """What is known by now of a request, as SQL: of all feedback about it, what counts.
 
 A feedback id counts once, as first kept. Of several for one target, kind and output the latest `observed_at` counts,
-then the one kept last; of several targets that fit, the closest: row, then request, then business key.
+then the one kept last; of several targets that fit, the closest: row of a request, request, row of a business key's
+requests, business key (P123 and P124 of docs/protocol.md).
 """
 
 from collections.abc import Mapping
 
 from rendezvous_sdk.archive.schema import SignatureColumn
-from rendezvous_sdk.archive.sql_text import add_suffix, count_once, name, text
+from rendezvous_sdk.archive.sql_text import add_suffix, count_once, name, names, text
 
 __all__ = ["TRUTH_COLUMNS", "truth_columns", "truth_tables"]
 
@@ -17,6 +18,7 @@ TRUTH_COLUMNS = ("truth_text", "truth_number", "reward", "verdict")
 _ORDER = (
     "{'a': closeness, 'b': coalesce(observed_at, stored_at), 'c': stored_at, 'd': stream_sequence, 'e': batch_index}"
 )
+_REPORT = ("kind", "output", "number", "text", "observed_at", "stored_at", "stream_sequence", "batch_index")
 _TEXTS = ("STRING",)
 _NO_NUMBERS = ("STRING", "BYTES")
 
@@ -53,11 +55,14 @@ def truth_tables(feedback: str, inputs: str, outputs: Mapping[str, SignatureColu
         f"reports AS (\n{count_once(feedback, ['feedback_id'], 'stored_at, stream_sequence, batch_index')}),\n"  # noqa: S608
         "keys AS (SELECT request_id, unnest(map_keys(context)) AS key_name, unnest(map_values(context)) AS key_value "
         f"FROM {inputs} WHERE row = 0),\n"
-        "targets AS (\nSELECT request_id, row, CASE WHEN row IS NULL THEN 1 ELSE 2 END AS closeness, kind, output, "
-        "number, text, observed_at, stored_at, stream_sequence, batch_index FROM reports WHERE request_id IS NOT NULL\n"
-        "UNION ALL SELECT k.request_id, f.row, 0, f.kind, f.output, f.number, f.text, f.observed_at, f.stored_at, "
-        "f.stream_sequence, f.batch_index FROM reports f JOIN keys k USING (key_name, key_value) "
-        "WHERE f.request_id IS NULL),\n"
+        f"by_key AS (SELECT k.request_id, f.row, CASE WHEN f.row IS NULL THEN 0 ELSE 1 END AS closeness, {_told('f')} "
+        "FROM reports f JOIN keys k USING (key_name, key_value) WHERE f.request_id IS NULL),\n"
+        f"targets AS (\nSELECT request_id, row, CASE WHEN row IS NULL THEN 2 ELSE 3 END AS closeness, {_told('f')} "
+        "FROM reports f WHERE request_id IS NOT NULL\nUNION ALL FROM by_key\n"
+        # What is known of a whole request goes before what a key tells of one of its rows.
+        f"UNION ALL SELECT request_id, k.row, 2, {_told('f')} FROM reports f "
+        "JOIN (SELECT DISTINCT request_id, row FROM by_key WHERE row IS NOT NULL) k USING (request_id) "
+        "WHERE f.row IS NULL),\n"
         f"known AS (SELECT request_id, coalesce(row, -1) AS row, {', '.join(columns)} FROM targets GROUP BY ALL)"
     )
 
@@ -68,6 +73,10 @@ def _about(told: SignatureColumn, first_text: str | None, first_number: str | No
     if told.type in _TEXTS:
         return _latest("text", "truth", matches, shown)
     return _latest("number <> 0" if told.type == "BOOL" else "number", "truth", matches, shown)
+
+
+def _told(table: str) -> str:
+    return names(_REPORT, of=table)
 
 
 def _matches(output: str | None) -> str:
