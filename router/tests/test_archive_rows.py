@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from rendezvous_proto.frames import encode_frame
 from rendezvous_router.archive.messages import Declared, Taken, decode
 from rendezvous_router.archive.parcel_facts import ParcelCache, ParcelFacts
 from rendezvous_router.archive.rows import durable_rows, score_rows
-from rendezvous_router.archive.store import to_parquet
+from rendezvous_router.archive.store import ArchiveStore, Batch, to_parquet
+from rendezvous_sdk.archive import open_archive
+from rendezvous_sdk.archive.layout import SCORES, ArchiveRoot, Generation
 from rendezvous_sdk.archive.schema import SignatureColumn, column_names, schema_id, schema_of, signature_of
 
 from tests.support.archiving import BUDGET_US, credit_spec, make_decisions, make_parcel, make_score
@@ -204,10 +207,57 @@ def test_scores_tell_lateness_and_failures() -> None:
     assert all(row["payload"] is None and row["origin"] == "live" and row["run"] is None for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_kept_whole"),
+    [
+        ({}, False),
+        ({"endpoint": ""}, False),
+        ({"model": "logit"}, True),
+        ({"model": ""}, True),
+        ({"endpoint": "debit"}, True),
+    ],
+)
+def test_a_score_is_its_subjects_models(fields: dict[str, str], is_kept_whole: bool) -> None:
+    """One that names another model or endpoint is kept whole, under the model that published it, as no score."""
+    parcel = make_parcel((1, 2))
+    facts = ParcelFacts.of(parcel, STORED_US)
+    score = make_score(parcel, 1)
+    for name, value in fields.items():
+        setattr(score, name, value)
+    message = taken(score, 7, "rv.credit.score.boosted.r1")
+    ((kind, table),) = through_parquet(score_rows([message], declared(), {facts.key: facts}))
+    rows = table.to_pylist()
+    assert (kind, {row["model"] for row in rows}) == ("scores", {"boosted"})
+    kept = [(7, None, None, None, score.SerializeToString())]
+    told = [(row["score_sequence"], row["request_id"], row["row"], row["risk"], row["payload"]) for row in rows]
+    assert (told == kept, len(rows)) == (is_kept_whole, 1 if is_kept_whole else 3)
+
+
+def test_what_is_no_score_is_no_outcome(tmp_path: Path) -> None:
+    """A forged score is in the view of all scores, with its bytes, and not among the outcomes."""
+    forged = make_score(make_parcel((1,)), 1)
+    messages = [taken(forged, 1, "rv.credit.score.logit.r1"), taken(forged, 2, "rv.credit.score.boosted.r1")]
+    batch = Batch(
+        generation=Generation(1),
+        first=1,
+        last=2,
+        last_stored_unix_us=STORED_US,
+        messages=2,
+        tables=score_rows(messages, declared(), {}),
+    )
+    with ArchiveStore(ArchiveRoot.parse(tmp_path), "default", "credit", SCORES) as store:
+        store.write_batch(batch)
+    with open_archive(tmp_path) as archive:
+        assert archive.sql("SELECT model, row FROM scores ORDER BY 1").fetchall() == [("boosted", 0), ("logit", None)]
+        assert archive.sql("SELECT model, row FROM outcomes").fetchall() == [("boosted", 0)]
+
+
 def test_scores_of_unknown_parcels_are_kept_all_the_same() -> None:
     """Without their parcel, scored rows are numbered, a failed request has one row, and lateness is not known."""
     parcel = make_parcel((1, 2))
-    ((_, table),) = score_rows([taken(make_score(parcel, 1, failed=[1]), 1, "rv.credit.score.m.r")], declared(), {})
+    ((_, table),) = score_rows(
+        [taken(make_score(parcel, 1, failed=[1]), 1, "rv.credit.score.boosted.r")], declared(), {}
+    )
     found = [(row["row"], row["late"], row["after_us"]) for row in table.to_pylist()]
     assert found == [(0, None, None), (None, None, None)]
 

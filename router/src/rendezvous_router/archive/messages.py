@@ -44,15 +44,28 @@ class Taken:
     """Bytes of its payload."""
     stage: int = 0
     """Of a raw parcel: the stage of enrichment that it is for, from 1."""
+    model: str = ""
+    """Of a score: the model by its subject, on which nobody else may publish."""
 
 
 def decode(subject: str, payload: bytes, sequence: int, stored_us: int) -> Taken:
-    """Decodes a message by its subject; one that is not what that promises keeps its bytes. Never fails."""
-    _, _, place, *rest = subject.split(".")
+    """Decodes a message by its subject; one that is not what that promises keeps its bytes. Never fails.
+
+    So does a score of another endpoint or model than its subject's: a model may publish on its own subjects only, and
+    what it writes into the message proves nothing.
+    """
+    _, endpoint, place, *rest = subject.split(".")
     body = _sound_body(_BODIES[place], payload)
+    model = rest[0] if place == "score" and rest else ""
+    if isinstance(body, v1.ParcelScore) and not _is_of(body, endpoint, model):
+        body = None
     kept = b"" if body is not None else payload
     stage = _stage(rest) if place == "raw" else 0
-    return Taken(sequence, stored_us, _KINDS[place], body, kept, len(payload), stage)
+    return Taken(sequence, stored_us, _KINDS[place], body, kept, len(payload), stage, model)
+
+
+def _is_of(score: v1.ParcelScore, endpoint: str, model: str) -> bool:
+    return score.model == model and score.endpoint in ("", endpoint)
 
 
 def _stage(tokens: list[str]) -> int:

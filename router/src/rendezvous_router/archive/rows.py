@@ -1,5 +1,6 @@
 """Makes rows of messages; one that cannot be made rows of is kept as it is, and never stops the others."""
 
+import dataclasses
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -59,5 +60,5 @@ def _kept(messages: Sequence[Taken], build: Callable[[Sequence[Taken]], Tables])
             extra={"sequence": message.sequence},
         )
     payload = message.payload if message.body is None else message.body.SerializeToString()
-    junk = Taken(message.sequence, message.stored_us, message.kind, None, payload, message.size, message.stage)
+    junk = dataclasses.replace(message, body=None, payload=payload)
     return [(message.kind, junk_table(message.kind, [junk], Declared()))]

@@ -93,12 +93,17 @@ def _as_type(array: pa.Array | None, kind: pa.DataType, rows: int) -> pa.Array:
 
 
 def junk_table(kind: str, messages: Sequence[Taken], declared: Declared) -> pa.Table:
-    """Returns messages that are not what their subject promises: one row each, the bytes in `payload`."""
+    """Returns messages that are not what their subject promises: one row each, the bytes in `payload`.
+
+    Scores have the model of their subject beside it, and no request id: nothing counts them as scores.
+    """
     fixed = {
         "stored_at": timestamps([each.stored_us for each in messages]),
         ("score_sequence" if kind == "scores" else "stream_sequence"): pa.array([each.sequence for each in messages]),
         "payload": pa.array([each.payload for each in messages], pa.binary()),
     }
+    if kind == "scores":
+        fixed["model"] = null_if_empty(each.model for each in messages)
     return build_table(kind, declared.defaults.get(kind, ()), fixed, None)
 
 

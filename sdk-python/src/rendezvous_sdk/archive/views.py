@@ -162,7 +162,8 @@ class EndpointViews:
         return (
             f"WITH first_scores AS (\n{first}),\n"
             f"{self._truth_tables(outputs, truths)}\n"
-            f"SELECT {', '.join(columns)}\nFROM first_scores s\n{_truth_joins('s')}"
+            # What was no score is kept without a request.
+            f"SELECT {', '.join(columns)}\nFROM first_scores s\n{_truth_joins('s')}\nWHERE s.request_id IS NOT NULL"
         )
 
     def _outputs(self, kind: str) -> dict[str, SignatureColumn]:
