@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from rendezvous_router.archive import forget as forgetting
 from rendezvous_router.archive.compaction import CompactionOptions, compact
 from rendezvous_router.archive.forget import Forgotten, forget, read_undeleted
 from rendezvous_router.archive.subject import Subject
+from rendezvous_sdk.archive.schema import SignatureColumn
 
 from tests.support.archives import ENDPOINT, START_US, TENANT, MadeArchive, MadeRequest
 
@@ -78,6 +80,37 @@ def test_a_value_that_is_not_there_takes_nothing(made: MadeArchive, column: tupl
     entries = made.entries
     assert run(made, columns=(column,)).rows == {}
     assert made.entries == entries
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "taken"),
+    [
+        ("FP16", "1.5", [0]),
+        ("FP16", "0.1", [1]),
+        ("FP16", "nan", [2]),
+        ("FP16", "1e10", []),
+        ("FP16", "-inf", [3]),
+        ("FP32", "0.1", [1]),
+        ("FP32", "NaN", [2]),
+        ("FP32", "-1e50", []),
+        ("FP64", "nan", [2]),
+        ("FP64", "-inf", [3]),
+    ],
+)
+def test_a_number_takes_the_rows_that_have_it(tmp_path: Path, kind: str, value: str, taken: list[int]) -> None:
+    """As the column has it, in its precision; `nan` takes what is not a number, and nothing takes what is missing."""
+    made = MadeArchive.at(tmp_path / "archive", (SignatureColumn("amount", kind),))
+    amounts = [
+        1.5,
+        np.dtype({"FP16": "e", "FP32": "f", "FP64": "d"}[kind]).type(0.1),
+        float("nan"),
+        -float("inf"),
+        None,
+    ]
+    made.add(MadeRequest(request_id="five", customers=[1, 2, 3, 4, 5], amounts=amounts))
+    done = run(made, columns=(("amount", value),))
+    assert done.rows.get("inputs", 0) == len(taken)
+    assert ids(made, "inputs") == [("five", row) for row in range(5) if row not in taken]
 
 
 def test_a_request_is_forgotten_by_its_id(made: MadeArchive) -> None:

@@ -33,6 +33,8 @@ class MadeRequest:
     context: dict[str, str] = field(default_factory=dict)
     at_us: int = START_US
     """When it was stored."""
+    amounts: Sequence[Any] | None = None
+    """Column `amount`; None: the rows' numbers."""
 
 
 @dataclass(slots=True)
@@ -42,11 +44,12 @@ class MadeArchive:
     root: ArchiveRoot
     sequence: int = 0
     score_sequence: int = 0
+    inputs: Sequence[SignatureColumn] = INPUTS
 
     @classmethod
-    def at(cls, root: str | Path) -> "MadeArchive":
-        """Returns one that writes there."""
-        return cls(ArchiveRoot.parse(root))
+    def at(cls, root: str | Path, inputs: Sequence[SignatureColumn] = INPUTS) -> "MadeArchive":
+        """Returns one that writes there, with such inputs."""
+        return cls(ArchiveRoot.parse(root), inputs=inputs)
 
     def add(self, *requests: MadeRequest) -> None:
         """Writes requests as one batch of each source: parcels of one request, then a decision of each."""
@@ -55,7 +58,10 @@ class MadeArchive:
         self.sequence += len(requests)
         decisions = [_decision(each, self.sequence + 1 + place) for place, each in enumerate(requests)]
         self.sequence += len(requests)
-        tables = [("inputs", _table("inputs", INPUTS, inputs)), ("decisions", _table("decisions", OUTPUTS, decisions))]
+        tables = [
+            ("inputs", _table("inputs", self.inputs, inputs)),
+            ("decisions", _table("decisions", OUTPUTS, decisions)),
+        ]
         self._write(DURABLE, first, self.sequence, tables, requests)
         first_score = self.score_sequence + 1
         self.score_sequence += len(requests)
@@ -121,6 +127,7 @@ def _table(kind: str, columns: Sequence[SignatureColumn], rows: Iterable[dict[st
 
 
 def _inputs(request: MadeRequest, sequence: int) -> list[dict[str, Any]]:
+    amounts = request.amounts or [float(row) for row in range(len(request.customers))]
     return [
         {
             "request_id": request.request_id,
@@ -131,9 +138,9 @@ def _inputs(request: MadeRequest, sequence: int) -> list[dict[str, Any]]:
             "stored_at": request.at_us,
             "context": list(request.context.items()),
             "customer_id": customer,
-            "amount": float(row),
+            "amount": amount,
         }
-        for row, customer in enumerate(request.customers)
+        for row, (customer, amount) in enumerate(zip(request.customers, amounts, strict=True))
     ]
 
 

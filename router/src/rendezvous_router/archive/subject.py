@@ -1,5 +1,6 @@
 """Finds what an archive has of one subject: its requests, their rows, and the messages that they came in."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Subject:
     request_ids: tuple[str, ...] = ()
     """Request ids."""
     columns: tuple[tuple[str, str], ...] = ()
-    """Names and values of input columns: those rows."""
+    """Names and values of input columns: those rows. `nan` is a value that is not a number."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -213,8 +214,19 @@ def _match_column(table: pa.Table, name: str, value: str) -> Mask:
             wanted = pa.scalar(value).cast(table.schema.field(stored).type)
         except pa.ArrowException:
             continue  # a column of this type never had this value
-        matches |= _truth(pc.equal(table[stored], wanted))
+        matches |= _equal(table[stored], wanted, value)
     return matches
+
+
+def _equal(column: pa.ChunkedArray, wanted: pa.Scalar, text: str) -> Mask:
+    if not pa.types.is_floating(column.type):
+        return _truth(pc.equal(column, wanted))
+    number = wanted.as_py()
+    if math.isinf(number) and "inf" not in text.lower():
+        return np.zeros(len(column), np.bool_)  # too large for the type: no value of the column
+    if pa.types.is_float16(column.type):  # which Arrow compares not
+        column, wanted = column.cast(pa.float32()), wanted.cast(pa.float32())
+    return _truth(pc.is_nan(column) if math.isnan(number) else pc.equal(column, wanted))
 
 
 def _match_payloads(table: pa.Table, name: str, value: str) -> Mask:
