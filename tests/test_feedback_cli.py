@@ -142,6 +142,14 @@ def test_mistakes_about_the_file(site: Stack, tmp_path: Path) -> None:
         site, "load", str(file), "--value-column", "defaulted", status=1
     ).replace("\n", " ")
     assert "cannot be read" in feedback(site, "load", str(tmp_path / "none.csv"), status=1).replace("\n", " ")
+    for text, told in (
+        ("request_id,value,value\nq-1,1,2\n", "more than once: value"),
+        ("\ufeffrequest_id;value\nq-1;1,5\n", "separated by ';'"),
+        ("request_id\nq-1\n", "columns missing: value"),
+    ):
+        wrong = tmp_path / "wrong.csv"
+        wrong.write_text(text, encoding="utf-8")
+        assert told in feedback(site, "load", str(wrong), status=1).replace("\n", " ")
     feedback(site, "load", str(file), "--key", "customer", status=2)
     assert len(kept(site)) == before
 

@@ -47,6 +47,14 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, content: by
     assert read_table(_write(tmp_path, name, content), None, COLUMNS).columns == ROWS
 
 
+def test_a_repeated_column_that_nobody_reads_does_not_disturb(tmp_path: Path) -> None:
+    """Only what is read must be there once; without a signature that is everything that has a name."""
+    content = b"code,amount,count,x,x,,\n007,1.5,3,,,,\nx,2,,,,,\n"
+    assert read_table(_write(tmp_path, "rows.csv", content), None, COLUMNS).columns == ROWS
+    with pytest.raises(TableError, match="more than once: x:"):
+        read_table(_write(tmp_path, "rows.csv", content), None, [])
+
+
 def test_columns_beyond_the_signature_are_left_out_and_told(tmp_path: Path) -> None:
     """A known outcome in the file does not disturb."""
     assert read_table(_write(tmp_path, "rows.csv", CSV), None, COLUMNS).ignored == ("extra",)
@@ -83,6 +91,9 @@ def test_shaped_values_are_json_in_csv(tmp_path: Path) -> None:
         ("rows.csv", b"amount,code,count\nlots,a,1\n", "invalid value 'lots'"),
         ("rows.csv", b"amount,code,count\n1,a\n", "Expected 3 columns, got 2"),
         ("rows.csv", b"", "Empty CSV file"),
+        ("rows.csv", b"amount,code,count,code\n1,a,1,b\n", "columns that are there more than once: code: leave one"),
+        ("rows.csv", b"\xef\xbb\xbfamount;code;count\n1,5;a;1\n", "separated by ';': separate them by commas"),
+        ("rows.csv", b"amount\tcode\tcount\n1\ta\t1\n", "separated by tabs"),
         ("rows.json", b"[1, 2]", "expected a list of records"),
         ("rows.json", b"{nonsense", "Expecting property name"),
         ("rows.json", b'{"amount": [1], "code": ["a", "b"], "count": [1]}', "columns of different lengths"),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ FORMATS = ("csv", "json", "parquet")
 """Formats that can be read and written; `json` is a list of records, a mapping of columns, or JSON lines."""
 
 _NULLS = ["", "NA", "null"]
+_OTHER_SEPARATORS = (";", "\t", "|")
 _ARROW_TYPES = {
     v1.DataType.DATA_TYPE_BOOL: pa.bool_(),
     v1.DataType.DATA_TYPE_UINT8: pa.uint8(),
@@ -85,7 +87,7 @@ def read_table(path: Path | None, form: str | None, columns: Sequence[v1.ColumnS
     readers = {"csv": _read_csv, "json": _read_json, "parquet": _read_parquet}
     try:
         values = readers[form](content, columns)
-    except (pa.ArrowException, ValueError, KeyError) as error:
+    except (pa.ArrowException, ValueError, KeyError, csv.Error) as error:
         raise TableError(f"{name}: {error}") from error
     return _select(values, columns, name)
 
@@ -112,6 +114,7 @@ def write_table(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def _read_csv(content: bytes, columns: Sequence[v1.ColumnSpec]) -> dict[str, list[Any]]:
     types = {column.name: pa.string() if column.shape else _ARROW_TYPES[column.type] for column in columns}
+    _check_csv_names(content, list(types))
     takes_missing_text = any(c.allow_missing and c.type == v1.DataType.DATA_TYPE_STRING for c in columns)
     options = pa_csv.ConvertOptions(
         column_types=types, null_values=_NULLS, strings_can_be_null=takes_missing_text or not columns
@@ -121,6 +124,27 @@ def _read_csv(content: bytes, columns: Sequence[v1.ColumnSpec]) -> dict[str, lis
         if column.shape and column.name in table:
             table[column.name] = [None if text is None else json.loads(text) for text in table[column.name]]
     return dict(table)
+
+
+def _check_csv_names(content: bytes, wanted: Sequence[str]) -> None:
+    """Refuses what Arrow would take in silence, or tell in words that lead nowhere.
+
+    Args:
+        content: the file.
+        wanted: columns that are read; empty: all.
+
+    Raises:
+        ValueError: a column is there twice, or another separator stands between them.
+    """
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", errors="replace", newline="")
+    names = next(csv.reader(text), [])
+    other = next((each for each in _OTHER_SEPARATORS if len(names) == 1 and each in names[0]), None)
+    if other is not None and (not wanted or names[0] not in wanted):
+        said = "tabs" if other == "\t" else repr(other)
+        raise ValueError(f"its columns are separated by {said}: separate them by commas, write decimals with a point")
+    twice = [name for name, count in Counter(names).items() if count > 1 and name and (not wanted or name in wanted)]
+    if twice:
+        raise ValueError(f"columns that are there more than once: {', '.join(twice)}: leave one of each")
 
 
 def _read_json(content: bytes, _columns: Sequence[v1.ColumnSpec]) -> dict[str, list[Any]]:

@@ -86,7 +86,9 @@ def read_outcome_table(path: Path | None, form: str | None) -> RowTable:
             names = next(csv.reader(file), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path}: cannot be read: {error}") from error
-    return read_table(path, form, [_text_column(name) for name in names])
+    # One column cannot tell whose outcome which is; if it is another separator, the table's reader says so.
+    wanted = [_text_column(name) for name in names] if len(names) > 1 else []
+    return read_table(path, form, wanted)
 
 
 def read_lines(table: RowTable, columns: FileColumns, *, endpoint: str, first_number: int) -> Iterator[Line]:
