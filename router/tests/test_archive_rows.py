@@ -1,5 +1,6 @@
 """Messages as rows of the archive, and back: nothing is lost on the way to Parquet."""
 
+import datetime as dt
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from rendezvous_sdk.archive.schema import SignatureColumn, column_names, schema_
 from tests.support.archiving import BUDGET_US, credit_spec, make_decisions, make_parcel, make_score
 
 STORED_US = 1_760_000_000_000_000
+EPOCH, STEP = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
+STORED_AT = EPOCH + STORED_US * STEP
 NAN = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_BEEF))[0]
 """A NaN with a payload."""
 
@@ -323,6 +326,57 @@ def test_feedback_becomes_numbers_and_texts() -> None:
         ("f2", None, None, "c1", "verdict", None, "", 1),
         ("f3", "r", None, None, "reward", -0.0, None, 2),
     ]
+
+
+MOST = 2**63 - 1
+LATEST = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("budget_us", "deadline"),
+    [
+        (2**62, LATEST),
+        (MOST, LATEST),
+        (-MOST - 1, dt.datetime(1970, 1, 1, tzinfo=dt.UTC)),
+        (0, dt.datetime(2025, 10, 9, 8, 53, 20, tzinfo=dt.UTC)),
+    ],
+)
+def test_an_absurd_budget_is_a_moment_that_anybody_can_read(budget_us: int, deadline: dt.datetime) -> None:
+    """A deadline is between 1970 and 9999, whatever the budget; a revision that the column cannot hold is null."""
+    parcel = make_parcel((1, 2), spec_revision=2**63)
+    parcel.items[1].budget_us = budget_us
+    ((_, table),) = through_parquet(durable_rows([taken(parcel)], declared()))
+    rows = table.to_pylist()
+    assert [row["deadline_at"] for row in rows[1:]] == [deadline] * 2
+    assert [row["deadline_at"] for row in rows[:1]] == [STORED_AT + dt.timedelta(microseconds=BUDGET_US)]
+    assert [(row["spec_revision"], row["payload"]) for row in rows] == [(None, None)] * 3
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(2**63 - 1, 2**63 - 1), (2**63 + 5, None), (2**64 - 1, None)])
+def test_a_number_that_a_column_cannot_hold_is_null(sent: int, kept: int | None) -> None:
+    """It is never another number: a sequence beyond the column's end is not negative, a delivery not wrapped."""
+    score = make_score(make_parcel((1,)), sent)
+    score.delivery = 2**31
+    ((_, table),) = through_parquet(score_rows([taken(score, 1, "rv.credit.score.boosted.r1")], declared(), {}))
+    (row,) = table.to_pylist()
+    assert (row["parcel_sequence"], row["delivery"], row["risk"]) == (kept, None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("sent_us", "moment"),
+    [(2**62, LATEST), (MOST, LATEST), (-(2**62), dt.datetime(1, 1, 2, tzinfo=dt.UTC)), (0, None), (1, EPOCH + STEP)],
+)
+def test_an_absurd_moment_is_one_that_anybody_can_read(sent_us: int, moment: dt.datetime | None) -> None:
+    """Times that senders say lie between the years 1 and 9999, in the scores, the decisions and the feedback."""
+    parcel = make_parcel((1,))
+    score, decisions = make_score(parcel, 1), make_decisions(parcel)
+    score.timing.finished_unix_us = decisions.records[0].decided_unix_us = sent_us
+    told = v1.FeedbackBatch(outcomes=[v1.Outcome(feedback_id="f", observed_unix_us=sent_us)])
+    tables = score_rows([taken(score, 1, "rv.credit.score.boosted.r1")], declared(), {})
+    durable = [taken(decisions, 1, "rv.credit.decision"), taken(told, 2, "rv.credit.feedback")]
+    read = dict(through_parquet(tables + durable_rows(durable, declared())))
+    for kind, name in (("scores", "finished_at"), ("decisions", "decided_at"), ("feedback", "observed_at")):
+        assert read[kind][name].to_pylist() == [moment], kind
 
 
 def test_names_that_are_taken_get_an_underscore() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from rendezvous_proto import v1
 from rendezvous_proto.frames import join_frames
@@ -12,16 +13,22 @@ from rendezvous_sdk.archive.schema import ARROW_TYPES, SignatureColumn, stored_t
 
 __all__ = [
     "Ints",
+    "deadlines",
     "frame_arrays",
     "list_array",
     "map_array",
     "null_if_empty",
     "struct_lists",
     "timestamps",
+    "whole_numbers",
 ]
 
 Ints = NDArray[np.int64]
 _AT = pa.timestamp("us", tz="UTC")
+_EARLIEST_US = -62_135_510_400_000_000
+"""0001-01-02: a day from the first that `datetime` can hold, so that any time zone's clock can show it."""
+_LATEST_US = 253_402_214_400_000_000
+"""9999-12-31."""
 
 
 def frame_arrays(frames: Sequence[v1.Frame]) -> list[pa.Array]:
@@ -70,9 +77,27 @@ def _bits(flags: NDArray[Any]) -> pa.Buffer:
 
 
 def timestamps(values_us: "Ints | Sequence[int]", *, zero_is_null: bool = False) -> pa.Array:
-    """Returns microseconds since 1970-01-01 UTC as timestamps."""
-    values = np.asarray(values_us, np.int64)
+    """Returns microseconds since 1970-01-01 UTC as timestamps, at the earliest in the year 1, at the latest in 9999.
+
+    Senders may say anything, and what a timestamp can hold goes far beyond what `datetime` and others can.
+    """
+    values = np.clip(np.asarray(values_us, np.int64), _EARLIEST_US, _LATEST_US)
     return pa.array(values, pa.int64(), mask=values == 0 if zero_is_null else None).cast(_AT)
+
+
+def deadlines(stored_us: Ints, budgets_us: Ints) -> Ints:
+    """Returns when the budgets of what was stored are over; the latest timestamp where that is beyond it."""
+    stored: Ints = np.asarray(stored_us, np.int64)
+    return stored + np.clip(budgets_us, -stored, _LATEST_US - stored)
+
+
+def whole_numbers(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Returns integers as a type of fewer bits or with a sign; null where it cannot hold them."""
+    limits = np.iinfo(kind.to_pandas_dtype())
+    fits = pc.less_equal(array, pa.scalar(int(limits.max), array.type))
+    if pa.types.is_signed_integer(array.type):
+        fits = pc.and_(fits, pc.greater_equal(array, pa.scalar(int(limits.min), array.type)))
+    return pc.if_else(fits, array, pa.scalar(None, array.type)).cast(kind)
 
 
 def null_if_empty(texts: Iterable[str]) -> pa.Array:

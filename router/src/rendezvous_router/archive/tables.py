@@ -14,12 +14,14 @@ from rendezvous_sdk.archive.schema import SignatureColumn, schema_of
 
 from rendezvous_router.archive.columns import (
     Ints,
+    deadlines,
     frame_arrays,
     list_array,
     map_array,
     null_if_empty,
     struct_lists,
     timestamps,
+    whole_numbers,
 )
 from rendezvous_router.archive.messages import ColumnsKey, Declared, Taken, columns_key, is_sound
 
@@ -89,7 +91,9 @@ def build_table(
 def _as_type(array: pa.Array | None, kind: pa.DataType, rows: int) -> pa.Array:
     if array is None:
         return pa.nulls(rows, kind)
-    return array if array.type.equals(kind) else array.cast(kind, safe=False)
+    if array.type.equals(kind):
+        return array
+    return whole_numbers(array, kind) if pa.types.is_integer(kind) else array.cast(kind, safe=False)
 
 
 def junk_table(kind: str, messages: Sequence[Taken], declared: Declared) -> pa.Table:
@@ -174,7 +178,7 @@ def _parcel_columns(
     of_items = Rows([len(each.items) for each in parcels])
     stored = np.fromiter((each.stored_us for each in messages), np.int64, len(messages))
     budgets = np.fromiter((each.budget_us for each in items), np.int64, len(items))
-    deadlines = np.repeat(stored, of_items.lengths) + budgets
+    ends = deadlines(np.repeat(stored, of_items.lengths), budgets)
     columns = {
         "parcel_id": pa.array([each.parcel_id for each in parcels], pa.string()),
         "stream_sequence": pa.array([each.sequence for each in messages], pa.int64()),
@@ -184,7 +188,7 @@ def _parcel_columns(
         "stage": pa.array([each.stage for each in messages], pa.int32()),
     }
     spread = {name: rows.spread(of_items.spread(array)) for name, array in columns.items()}
-    return spread | {"deadline_at": rows.spread(timestamps(deadlines))}
+    return spread | {"deadline_at": rows.spread(timestamps(ends))}
 
 
 def decisions_tables(messages: Sequence[Taken], declared: Declared) -> list[pa.Table]:
