@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rendezvous.statistics._arrays import Floats
+from rendezvous.statistics._arrays import Floats, sum_products
 
 __all__ = ["JointMoments", "Moments"]
 
@@ -28,7 +28,7 @@ class Moments:
             return cls()
         mean = float(values.mean())
         centred = values - mean
-        return cls(len(values), mean, float(centred @ centred))
+        return cls(len(values), mean, sum_products(centred, centred))
 
     def add(self, values: Floats) -> None:
         """Adds finite values."""
@@ -78,7 +78,8 @@ class JointMoments:
             return
         mean_x, mean_y = float(x.mean()), float(y.mean())
         of_x, of_y = x - mean_x, y - mean_y
-        self.merge(JointMoments(len(x), mean_x, mean_y, float(of_x @ of_x), float(of_y @ of_y), float(of_x @ of_y)))
+        sums = (sum_products(of_x, of_x), sum_products(of_y, of_y), sum_products(of_x, of_y))
+        self.merge(JointMoments(len(x), mean_x, mean_y, *sums))
 
     def merge(self, other: "JointMoments") -> None:
         """Joins another's pairs."""

@@ -21,7 +21,8 @@ class Smallest:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
+        """How many rows are kept at most."""
         self._keys: Anything | None = None
         self._columns: dict[str, Anything] = {}
 
@@ -32,12 +33,12 @@ class Smallest:
             keys: shape [rows], without NaN; of the same type each time.
             columns: each of shape [rows]; the same names each time.
         """
-        if self._keys is not None and len(self._keys) >= self._size:
+        if self._keys is not None and len(self._keys) >= self.size:
             may_stay = np.flatnonzero(keys < self._keys.max())
         else:
             may_stay = np.arange(len(keys))
-        if len(may_stay) > self._size:
-            may_stay = may_stay[np.argpartition(keys[may_stay], self._size)[: self._size]]
+        if len(may_stay) > self.size:
+            may_stay = may_stay[np.argpartition(keys[may_stay], self.size)[: self.size]]
         self._join(keys[may_stay], {name: column[may_stay] for name, column in columns.items()})
 
     def merge(self, other: "Smallest") -> None:
@@ -49,7 +50,7 @@ class Smallest:
         if self._keys is not None:
             keys = np.concatenate((self._keys, keys))
             columns = {name: np.concatenate((self._columns[name], column)) for name, column in columns.items()}
-        order = np.argsort(keys, kind="stable")[: self._size]
+        order = np.argsort(keys, kind="stable")[: self.size]
         self._keys = keys[order]
         self._columns = {name: column[order] for name, column in columns.items()}
 

@@ -60,7 +60,6 @@ def compare(
     """
     from rendezvous_router.compare import CompareError, Question  # noqa: PLC0415 # NumPy and DuckDB take half a second
     from rendezvous_router.compare import compare as ask  # noqa: PLC0415 # the same
-    from rendezvous_router.compare.page import write_page  # noqa: PLC0415 # the same
     from rendezvous_router.compare.results import to_document  # noqa: PLC0415 # the same
     from rendezvous_router.compare.text import show  # noqa: PLC0415 # the same
 
@@ -82,6 +81,8 @@ def compare(
         with open_archive(root, tenant=whose, endpoint=chosen) as opened:
             comparison = ask(opened, question, since=since, until=until)
         if html is not None:
+            from rendezvous_router.compare.page import write_page  # noqa: PLC0415 # so does Matplotlib
+
             write_page(comparison, html)
     except (ArchiveError, CompareError, RendezvousError) as error:
         fail(str(error))

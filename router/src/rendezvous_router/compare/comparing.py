@@ -40,7 +40,7 @@ def compare(
     """Compares two models on the requests that both have scored.
 
     Memory is bounded: at most 512 MB for DuckDB, which then uses a temporary folder, and some hundred bytes for each of
-    a million rows at a time; beside that 16 bytes for each known truth.
+    a million rows at a time; beside that about 40 bytes for each known truth.
 
     Args:
         archive: opened for one endpoint, without a span of time.

@@ -40,7 +40,8 @@ class Rows:
 
         A request's rows under several keys count as one value of each.
         """
-        values, keys = values[which], keys[which]
+        if not which.all():
+            values, keys = values[which], keys[which]
         if self.requests is None or not len(values):
             return values, keys
         width = int(keys.max()) + 1

@@ -1,6 +1,6 @@
 """Scores of two models on the same rows, in batches: read in slices, paired, each row once.
 
-DuckDB reads a slice; NumPy pairs it by sorting 64-bit hashes of (request id, row), which also finds repeats. A million
+DuckDB reads a slice; NumPy pairs it by 64-bit hashes of (request id, row), by which it also finds repeats. A million
 requests take a slice's memory, whatever the archive has. The chance that any two of a slice's rows share a hash by
 accident is about one in ten million.
 """
@@ -18,14 +18,12 @@ import pyarrow.compute as pc
 
 from rendezvous_router.compare.census import Side, Slice
 from rendezvous_router.compare.columns import Columns
+from rendezvous_router.compare.places import Places, Seen, first_of_each
 
-__all__ = ["Pairs", "Reader", "Scores", "Vocabulary", "find_places"]
+__all__ = ["Pairs", "Reader", "Scores", "Vocabulary"]
 
 _Array = npt.NDArray[Any]
-_REMEMBERED = 16_000_000
-"""Rows behind which a repeat of a request is no longer known as one: 8 bytes each."""
 _MOST_LABELS = 1000
-_SCREEN_BITS = 25
 
 
 class Vocabulary:
@@ -51,14 +49,14 @@ class Vocabulary:
         return self._numbers.setdefault(label, len(self._numbers))
 
     def encode(self, labels: pa.ChunkedArray) -> _Array:
-        """Returns the number of each label."""
+        """Returns the number of each label, int16."""
         if labels.null_count == len(labels):
-            return np.full(len(labels), self.NONE, np.int64)
+            return np.full(len(labels), self.NONE, np.int16)
         coded = pc.dictionary_encode(labels).combine_chunks()
         coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
-        numbers = np.asarray([self.number(each) for each in coded.dictionary.to_pylist()] or [self.NONE], np.int64)
-        places = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
-        return np.where(places < 0, self.NONE, numbers[places])
+        numbers = np.asarray([*map(self.number, coded.dictionary.to_pylist()), self.NONE], np.int16)
+        places = pc.fill_null(coded.indices, len(numbers) - 1).to_numpy(zero_copy_only=False)
+        return np.asarray(numbers[places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class Pairs:
     request: _Array | None
     """Hash of the request's id; None: each row is a request."""
     place: _Array
-    """Hash of the request's id and the row; ascending."""
+    """Hash of the request's id and the row, in any order."""
     parcel: _Array
     """Stream sequence of the parcel."""
     asked_us: _Array
@@ -149,7 +147,7 @@ class Reader:
         self._condition = condition
         self._vocabulary = vocabulary
         self._one_row = one_row
-        self._seen = _Seen()
+        self._seen = Seen()
         self.unpaired = Unpaired()
         """What could not be paired so far."""
 
@@ -184,76 +182,36 @@ class Reader:
         for side, which in zip(self._sides, (np.flatnonzero(is_first), np.flatnonzero(~is_first)), strict=True):
             # Of several, the first live one counts, and the last that a replay made.
             rank = stored[which] if side.is_live else -stored[which]
-            kept = _first_of_each(place[which], rank)
+            kept = first_of_each(place[which], rank)
             self.unpaired.repeats += len(which) - len(kept)
             chosen.append(which[kept])
         first, second = self._common(place, *chosen)
-        asked = np.where(np.isnan(columns["after_us"][first]), columns["after_us"][second], columns["after_us"][first])
-        base = np.where(np.isnan(columns["after_us"][first]), stored[second], stored[first])
         every = Scores(columns["score"], labels, columns["failed"], columns["late"], columns["after_us"])
+        scores = every.take(first), every.take(second)
+        is_untold = np.isnan(scores[0].after_us)
+        asked = stored[first] - np.where(is_untold, 0.0, scores[0].after_us).astype(np.int64)
+        if is_untold.any():
+            after = np.nan_to_num(scores[1].after_us[is_untold]).astype(np.int64)
+            asked[is_untold] = stored[second[is_untold]] - after
         return Pairs(
             None if self._one_row else columns["request"][first],
             place[first],
             columns["parcel_sequence"][first],
-            base - np.nan_to_num(asked).astype(np.int64),
-            every.take(first),
-            every.take(second),
+            asked,
+            *scores,
         )
 
     def _common(self, place: _Array, first: _Array, second: _Array) -> tuple[_Array, _Array]:
-        found = find_places(place[second], place[first])
+        found = Places(place[second]).find(place[first])
         is_common = found >= 0
         self.unpaired.only_first += int((~is_common).sum())
         self.unpaired.only_second += len(second) - int(is_common.sum())
         first, second = first[is_common], second[found[is_common]]
         is_new = self._seen.add(place[first])
+        if is_new.all():
+            return first, second
         self.unpaired.repeats += int((~is_new).sum())
         return first[is_new], second[is_new]
-
-
-class _Seen:
-    """Rows of the slices before, by hash: the last `_REMEMBERED`."""
-
-    def __init__(self) -> None:
-        self._slices: list[_Array] = []
-        # Most new rows are none of the old: a byte for the first bits of their hash says so at once.
-        self._screen = np.zeros(1 << _SCREEN_BITS, np.bool_)
-
-    def add(self, places: _Array) -> _Array:
-        """Adds ascending hashes without repeats; returns for each whether it is new."""
-        screened = (places >> np.uint64(64 - _SCREEN_BITS)).astype(np.int64)
-        is_new = np.ones(len(places), np.bool_)
-        doubtful = np.flatnonzero(self._screen[screened])
-        for seen in self._slices:
-            is_new[doubtful] &= find_places(seen, places[doubtful]) < 0
-        self._screen[screened] = True
-        self._slices.append(places[is_new])
-        while sum(map(len, self._slices)) > _REMEMBERED:
-            self._slices.pop(0)
-        return is_new
-
-
-def find_places(known: _Array, wanted: _Array) -> _Array:
-    """Returns where each of *wanted* is in *known*, which ascends without repeats; -1: nowhere."""
-    if not len(known):
-        return np.full(len(wanted), -1, np.int64)
-    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[at] == wanted, at, -1)
-
-
-def _first_of_each(keys: _Array, rank: _Array) -> _Array:
-    """Returns where the lowest rank of each key is, by ascending key."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    is_new = np.ones(len(keys), np.bool_)
-    is_new[1:] = ordered[1:] != ordered[:-1]
-    if not is_new.all():
-        again = ~is_new
-        repeated = again.copy()
-        repeated[:-1] |= again[1:]
-        few = order[repeated]
-        order[repeated] = few[np.lexsort((rank[few], keys[few]))]
-    return order[is_new]
 
 
 def _numpy(column: pa.ChunkedArray) -> _Array:

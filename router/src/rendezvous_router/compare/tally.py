@@ -265,7 +265,10 @@ class Tally:
             apart = np.abs(pairs.first.value - pairs.second.value)
         else:
             apart = (pairs.first.label != pairs.second.label).astype(np.float64)
+        # Only the farthest of the batch may stay.
         chosen = np.flatnonzero(both & (apart > 0))
+        if len(chosen) > worst.size:
+            chosen = chosen[np.argpartition(-apart[chosen], worst.size)[: worst.size]]
         columns = {
             "place": pairs.place,
             "parcel": pairs.parcel,
