@@ -17,8 +17,15 @@ from rendezvous_router.archive.parcel_facts import ParcelCache, ParcelFacts
 from rendezvous_router.archive.rows import durable_rows, score_rows
 from rendezvous_router.archive.store import ArchiveStore, Batch, to_parquet
 from rendezvous_sdk.archive import open_archive
-from rendezvous_sdk.archive.layout import SCORES, ArchiveRoot, Generation
-from rendezvous_sdk.archive.schema import SignatureColumn, column_names, schema_id, schema_of, signature_of
+from rendezvous_sdk.archive.layout import KINDS, SCORES, ArchiveRoot, Generation
+from rendezvous_sdk.archive.schema import (
+    SignatureColumn,
+    column_names,
+    has_schema_id,
+    schema_id,
+    schema_of,
+    signature_of,
+)
 
 from tests.support.archiving import BUDGET_US, credit_spec, make_decisions, make_parcel, make_score
 
@@ -386,6 +393,16 @@ def test_names_that_are_taken_get_an_underscore() -> None:
     ]
     assert column_names("inputs", columns) == ["request_id_", "ROW_", "row__", "row___", "Day_", "amount", "Amount_"]
     assert list(signature_of(schema_of("scores", columns)).values()) == columns
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_has_the_schema_of_its_table(kind: str) -> None:
+    """A schema has the same id once it was written and read, lists and maps too."""
+    schema = schema_of(kind, [SignatureColumn(name, told, tuple(shape)) for name, (told, shape, _) in COLUMNS.items()])
+    ((_, read),) = through_parquet([(kind, schema.empty_table())])
+    assert schema_id(read.schema) == schema_id(schema)
+    assert has_schema_id(read.schema, schema_id(schema))
+    assert not has_schema_id(read.schema.remove(3), schema_id(schema))
 
 
 def test_the_cache_of_parcels_forgets_the_oldest() -> None:

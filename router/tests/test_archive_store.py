@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,45 +166,108 @@ def cut_file(root: ArchiveRoot) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def lengthen_file(root: ArchiveRoot) -> None:
+    """Adds bytes that change no row."""
+    path = parquet_files(root)[1]
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def place(root: ArchiveRoot, table: pa.Table) -> None:
+    """Puts other rows in the place of a file; the manifest tells their size, as if it were the same."""
+    parquet_files(root)[1].write_bytes(to_parquet(table).to_pybytes())
+    entry = read_current(root, "default", "credit")[1]
+    files = tuple(replace(each, bytes=to_parquet(table).size) for each in entry.files)
+    put_entry(root, "default", "credit", replace(entry, files=files))
+
+
 def change_file(root: ArchiveRoot) -> None:
     """Puts a file in the place of another that has a row less."""
-    parquet_files(root)[1].write_bytes(to_parquet(inputs(range(4, 6))).to_pybytes())
+    place(root, inputs(range(4, 6)))
 
 
 def swap_file(root: ArchiveRoot) -> None:
     """Puts a file of as many rows, and fewer messages, in the place of another."""
     table = pa.concat_tables([inputs(range(4, 6)), inputs(range(5, 6))])
-    parquet_files(root)[1].write_bytes(to_parquet(table).to_pybytes())
+    place(root, table)
+
+
+def exchange_file(root: ArchiveRoot) -> None:
+    """Puts another batch's file, of the same size, in the place of a file."""
+    place(root, inputs(range(7, 10)))
+
+
+def drop_column(root: ArchiveRoot) -> None:
+    """Puts the same rows without a column in the place of a file."""
+    place(root, inputs(range(4, 7)).drop_columns(["amount"]))
+
+
+def forge_values(root: ArchiveRoot) -> None:
+    """Puts rows of the same messages with other values in the place of a file."""
+    place(root, inputs(range(4, 7), NOON_US + 7))
+
+
+def place_deleted(root: ArchiveRoot) -> None:
+    """Says that a message of a file was no longer in the stream when it was read."""
+    entry = read_current(root, "default", "credit")[1]
+    put_entry(root, "default", "credit", replace(entry, deleted=((5, 5),), messages=2))
 
 
 def flip_byte(root: ArchiveRoot) -> None:
     """Changes a byte in a page of values."""
-    path = parquet_files(root)[1]
+    path = parquet_files(root)[-1]
     content = bytearray(path.read_bytes())
     column = pq.ParquetFile(path).metadata.row_group(0).column(0)
     content[column.data_page_offset + column.total_compressed_size - 2] ^= 0xFF
     path.write_bytes(content)
 
 
+HASHED_ONLY = "another SHA-256"
+
+
+@pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "said", "said_deep"),
     [
-        (remove_file, "it is not there"),
-        (cut_file, "it cannot be read"),
-        (change_file, "it has 2 rows, the manifest says 3"),
-        (swap_file, "its files hold 2 messages, it says 3"),
-        (flip_byte, "it cannot be read"),
+        (remove_file, "it is not there", ""),
+        (cut_file, "bytes, the manifest says", ""),
+        (lengthen_file, "bytes, the manifest says", ""),
+        (change_file, "it has 2 rows, the manifest says 3", HASHED_ONLY),
+        (swap_file, "its files hold 2 messages, it says 3", HASHED_ONLY),
+        (
+            exchange_file,
+            "not of 0000000000001000-0001-1.000000000004-000000000006.json: sequences 7, 8, 9",
+            HASHED_ONLY,
+        ),
+        (place_deleted, "sequences 5", ""),
+        (drop_column, "its columns are not those", HASHED_ONLY),
+        (forge_values, None, HASHED_ONLY),
+        (flip_byte, "it cannot be read", HASHED_ONLY),
     ],
 )
-def test_verify_finds_damaged_files(root: ArchiveRoot, damage: Callable[[ArchiveRoot], None], said: str) -> None:
-    """A file that is gone, cut, changed or flipped is named, and the archive is not complete."""
+def test_verify_finds_damaged_files(
+    root: ArchiveRoot, damage: Callable[[ArchiveRoot], None], said: str | None, said_deep: str, deep: bool
+) -> None:
+    """A file that is gone, cut, exchanged or rewritten is named; one whose values alone differ, by its hash."""
     write(root, batch(1, 3), batch(4, 6), batch(7, 9))
-    assert verify(root.path).is_complete
+    assert verify_endpoint(root, "default", "credit", deep=deep).is_complete
     damage(root)
-    report = verify_endpoint(root, "default", "credit", deep=True)
-    assert not report.is_complete
-    (line,) = report.damaged
-    assert said in line
+    report = verify_endpoint(root, "default", "credit", deep=deep)
+    wanted = (said_deep or said) if deep else said
+    assert report.is_complete == (wanted is None)
+    assert [wanted in line for line in report.damaged if wanted] == ([] if wanted is None else [True])
+
+
+def test_entries_that_tell_no_hash_are_read(root: ArchiveRoot) -> None:
+    """As those of earlier versions; then pages that were damaged are found by their checksums."""
+    (entry,) = write(root, batch(1, 3))
+    put_entry(root, "default", "credit", replace(entry, files=tuple(replace(each, sha256="") for each in entry.files)))
+    path = next(Path(root.path).rglob("*.json"))
+    path.write_text(path.read_text().replace(',"sha256":""', ""))
+    assert "sha256" not in path.read_text()
+    assert verify_endpoint(root, "default", "credit", deep=True).is_complete
+    flip_byte(root)
+    (line,) = verify_endpoint(root, "default", "credit", deep=True).damaged
+    assert "it cannot be read" in line
 
 
 def drop_entry(first: int, last: int) -> Callable[[ArchiveRoot], None]:

@@ -4,6 +4,7 @@ Memory is bounded by the largest row group, of which there are at most two at a 
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,29 @@ _LEVEL = 3
 
 RowGroups = Iterable[pa.Table]
 """Tables of one schema, in the order of their rows."""
+
+
+class _Hashing:
+    """Passes what is written on to a stream, and hashes it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.closed = False
+
+    def write(self, content: Any) -> int:
+        self._hash.update(content)
+        self._stream.write(content)
+        return len(content)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self.closed = True  # the stream is its owner's to close
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
 
 
 class DurableSink:
@@ -134,10 +158,12 @@ def write_groups(root: ArchiveRoot, relative: str, kind: str, groups: RowGroups)
     if first is None:
         return None
     extent = _Extent()
-    with DurableSink(root, relative) as sink, _open_writer(sink.stream, first.schema) as writer:
-        for table in _chain(first, joined):
-            writer.write_table(table, row_group_size=max(1, table.num_rows))
-            extent.add(table)
+    with DurableSink(root, relative) as sink:
+        content = _Hashing(sink.stream)
+        with _open_writer(pa.PythonFile(content, mode="w"), first.schema) as writer:
+            for table in _chain(first, joined):
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+                extent.add(table)
     assert extent.earliest is not None, "there is a row"
     assert extent.latest is not None, "there is a row"
     return ArchivedFile(
@@ -148,6 +174,7 @@ def write_groups(root: ArchiveRoot, relative: str, kind: str, groups: RowGroups)
         schema_id=schema_id(first.schema),
         from_stored_unix_us=extent.earliest,
         to_stored_unix_us=extent.latest,
+        sha256=content.hexdigest(),
     )
 
 

@@ -7,6 +7,7 @@ Source: ADR 0021.
 """
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -201,6 +202,7 @@ class ArchiveStore:
             schema_id=schema_id(table.schema),
             from_stored_unix_us=earliest,
             to_stored_unix_us=latest,
+            sha256=hashlib.sha256(content).hexdigest(),
         )
 
     def _remove_leftovers(self) -> None:

@@ -5,6 +5,7 @@ begins. A server adds what is still to come. A request that came twice (a client
 decided (its router was killed) are told, and are no faults of the archive.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from rendezvous_proto.postbox import durable_stream, score_stream
 from rendezvous_sdk.archive.layout import DURABLE, SCORES, ArchiveRoot, Generation, day_of
 from rendezvous_sdk.archive.manifest import ArchivedFile, Entry, read_current
+from rendezvous_sdk.archive.schema import has_schema_id
 from rendezvous_sdk.nats_connection import Connection
 
 __all__ = ["EndpointReport", "SequenceRange", "SourceReport", "StreamState", "read_stream_states", "verify_endpoint"]
@@ -155,7 +157,8 @@ def verify_endpoint(
         tenant: the tenant.
         endpoint: the endpoint.
         streams: what the server has, read *before*; None: it is not compared.
-        deep: read every column of every file and check the pages' checksums, not only the keys.
+        deep: read every column of every file, and check its hash and the pages' checksums; else its size, its columns'
+            names and types, and the keys.
 
     Returns:
         The report; an archive that is not there is an empty one.
@@ -255,6 +258,10 @@ def _kept_from(entries: Iterable[Entry]) -> dict[str, str]:
     return {kind: day_of(stored) for kind, stored in sorted(oldest.items())}
 
 
+class _DamageError(Exception):
+    """A file is not what the manifest says; the message tells how."""
+
+
 class _Reading:
     """Reads files, and adds up what is in them."""
 
@@ -278,21 +285,17 @@ class _Reading:
             self.rows[file.kind] += file.rows
             try:
                 table = self._open(file)
-            except FileNotFoundError:
-                self.damaged.append(f"{file.path}: it is not there")
+                found = _unique_sequences(table)
+                _check_sequences(entry, found)
+            except _DamageError as error:
+                self.damaged.append(f"{file.path}: {error}")
                 continue
-            except (OSError, pa.ArrowException) as error:
-                self.damaged.append(f"{file.path}: it cannot be read: {error}")
-                continue
-            if table.num_rows != file.rows:
-                self.damaged.append(f"{file.path}: it has {table.num_rows} rows, the manifest says {file.rows}")
-                continue
-            sequences.append(_unique_sequences(table))
+            sequences.append(found)
             self._count(file, table)
-        found = len(np.unique(_joined(sequences)))
+        count = len(np.unique(_joined(sequences)))
         # What was removed since leaves a note; without one, every message must have made a row.
-        if found != entry.messages and not entry.notes and damaged == len(self.damaged):
-            self.damaged.append(f"{entry.name}: its files hold {found} messages, it says {entry.messages}")
+        if count != entry.messages and not entry.notes and damaged == len(self.damaged):
+            self.damaged.append(f"{entry.name}: its files hold {count} messages, it says {entry.messages}")
 
     def repeated(self) -> tuple[str, ...]:
         """Returns the requests that are in more than one parcel, up to 100, in order."""
@@ -309,11 +312,32 @@ class _Reading:
         return tuple(sorted(name for name, found in parcels.items() if len(found) > 1)[:_NAMED])
 
     def _open(self, file: ArchivedFile) -> pa.Table:
-        with self._root.filesystem.open_input_file(self._root.at(file.path)) as stream:
-            reader = pq.ParquetFile(stream, page_checksum_verification=self._deep)
-            names = reader.schema_arrow.names
-            wanted = ("request_id", "row", "stream_sequence", "score_sequence")
-            return reader.read(columns=None if self._deep else [each for each in wanted if each in names])
+        try:
+            with self._root.filesystem.open_input_file(self._root.at(file.path)) as stream:
+                return self._read_checked(file, stream)
+        except FileNotFoundError as error:
+            raise _DamageError("it is not there") from error
+        except (OSError, pa.ArrowException) as error:
+            raise _DamageError(f"it cannot be read: {error}") from error
+
+    def _read_checked(self, file: ArchivedFile, stream: pa.NativeFile) -> pa.Table:
+        size = stream.size()
+        if size != file.bytes:
+            raise _DamageError(f"it has {size} bytes, the manifest says {file.bytes}")
+        if self._deep:
+            content = stream.read_buffer(size)
+            if file.sha256 and hashlib.sha256(content).hexdigest() != file.sha256:
+                raise _DamageError("its content is not what was written: it has another SHA-256")
+            stream = pa.BufferReader(content)
+        reader = pq.ParquetFile(stream, page_checksum_verification=self._deep)
+        if not has_schema_id(reader.schema_arrow, file.schema_id):
+            raise _DamageError("its columns are not those that were written")
+        wanted = ("request_id", "row", "stream_sequence", "score_sequence")
+        names = reader.schema_arrow.names
+        table = reader.read(columns=None if self._deep else [each for each in wanted if each in names])
+        if table.num_rows != file.rows:
+            raise _DamageError(f"it has {table.num_rows} rows, the manifest says {file.rows}")
+        return table
 
     def _count(self, file: ArchivedFile, table: pa.Table) -> None:
         if file.kind == "inputs":
@@ -334,6 +358,15 @@ def _unique_sequences(table: pa.Table) -> NDArray[np.int64]:
     name = "score_sequence" if "score_sequence" in table.column_names else "stream_sequence"
     found: NDArray[np.int64] = pc.unique(table[name]).to_numpy()
     return found
+
+
+def _check_sequences(entry: Entry, sequences: NDArray[np.int64]) -> None:
+    stray = (sequences < entry.first) | (sequences > entry.last)
+    for first, last in entry.deleted:
+        stray |= (sequences >= first) & (sequences <= last)
+    if stray.any():
+        strange = ", ".join(map(str, np.sort(sequences[stray])[:3].tolist()))
+        raise _DamageError(f"it has messages that are not of {entry.name}: sequences {strange}")
 
 
 def _hashes(names: pa.ChunkedArray) -> Hashes:

@@ -76,6 +76,8 @@ class ArchivedFile:
     """Smallest `stored_at`, microseconds since 1970-01-01 UTC."""
     to_stored_unix_us: int
     """Largest `stored_at`."""
+    sha256: str = ""
+    """SHA-256 of its content, hexadecimal; empty: it was written by a version that did not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

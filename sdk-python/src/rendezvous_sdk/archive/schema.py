@@ -9,7 +9,8 @@ Source: ADR 0021; docs/record.md.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "SignatureColumn",
     "column_names",
     "fixed_schema",
+    "has_schema_id",
     "is_signature_field",
     "schema_id",
     "schema_of",
@@ -47,6 +49,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 """Arrow type of one element, by the type's name."""
 
+_ENTRIES = re.compile(r" \('[^']*'\)")
 _NAME, _TYPE, _SHAPE = b"rendezvous.name", b"rendezvous.type", b"rendezvous.shape"
 _KIND = b"rendezvous.kind"
 _PARTITIONS = ("tenant", "endpoint", "kind", "day")
@@ -248,16 +251,32 @@ def signature_of(schema: pa.Schema) -> dict[str, SignatureColumn]:
 
 
 def schema_id(schema: pa.Schema) -> str:
-    """Returns a short text that is equal for equal schemas (names, types, order, originals): 16 hexadecimal digits."""
+    """Returns a short text that is equal for equal schemas (names, types, order, originals): 16 hexadecimal digits.
+
+    It is the same for a table and for the file that it is written to.
+    """
+    return _digest(schema, _plain)
+
+
+def has_schema_id(schema: pa.Schema, told: str) -> bool:
+    """Returns whether a manifest tells a schema; earlier versions told another id of merged files with maps."""
+    return told in (schema_id(schema), _digest(schema, _plain_lists))
+
+
+def _digest(schema: pa.Schema, text_of: Callable[[pa.DataType], str]) -> str:
     told = []
     for each in schema:
         originals = [(each.metadata or {}).get(key, b"").decode() for key in (_NAME, _TYPE, _SHAPE)]
-        told.append([each.name, _plain(each.type), *originals])
+        told.append([each.name, text_of(each.type), *originals])
     return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def _plain(kind: pa.DataType) -> str:
-    """Returns a type as text; elements of lists have another name once they were read from a file."""
+    """Returns a type as text; elements of lists and maps have another name once they were read from a file."""
+    return _ENTRIES.sub("", _plain_lists(kind)) if pa.types.is_map(kind) else _plain_lists(kind)
+
+
+def _plain_lists(kind: pa.DataType) -> str:
     return str(kind).replace("<element: ", "<item: ")
 
 
