@@ -45,24 +45,32 @@ class Seen:
 
     def __init__(self) -> None:
         self._slices: list[_Array] = []
-        # Most new rows are none of the old: a byte for the first bits of their hash says so at once.
-        self._screen = np.zeros(1 << _SCREEN_BITS, np.bool_)
+        # Most new rows are none of the old: a bit for the first bits of their hash says so at once.
+        self._screen = np.zeros(1 << _SCREEN_BITS, np.uint8)
 
     def add(self, keys: _Array) -> _Array:
         """Adds hashes without repeats, in any order; returns for each whether it is new."""
         slots = _slots(keys, len(self._screen))
+        bits = np.left_shift(np.uint8(1), (keys >> np.uint64(61 - _SCREEN_BITS)).astype(np.uint8) & np.uint8(7))
         is_new = np.ones(len(keys), np.bool_)
-        doubtful = np.flatnonzero(self._screen[slots])
+        doubtful = np.flatnonzero(self._screen[slots] & bits)
         if len(doubtful):
             doubtful = doubtful[np.argsort(keys[doubtful])]
             wanted = keys[doubtful]
             for seen in self._slices:
                 is_new[doubtful] &= find_sorted(seen, wanted) < 0
-        self._screen[slots] = True
+        self._set(slots, bits)
         self._slices.append(np.sort(keys if is_new.all() else keys[is_new]))
         while sum(map(len, self._slices)) > _REMEMBERED:
             self._slices.pop(0)
         return is_new
+
+    def _set(self, slots: _Array, bits: _Array) -> None:
+        while len(slots):
+            self._screen[slots] |= bits
+            # Of several that share a byte, one was written.
+            is_lost = (self._screen[slots] & bits) == 0
+            slots, bits = slots[is_lost], bits[is_lost]
 
 
 def find_sorted(known: _Array, wanted: _Array) -> _Array:
