@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from rendezvous_router.compare.places import Places, Seen, find_sorted, first_of_each
 
-_SPREADS = pytest.mark.parametrize("shared_bits", [0, 8, 26, 40], ids=["spread", "crowded", "one byte", "all in one place"])
+_SPREADS = pytest.mark.parametrize(
+    "shared_bits", [0, 8, 26, 40], ids=["spread", "crowded", "one byte", "all in one place"]
+)
 
 
 def _hashes(count: int, shared_bits: int, seed: int = 1) -> np.ndarray:
