@@ -42,5 +42,5 @@ def read_files(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".lock"  # tells who holds it
+        if path.is_file() and not path.name.endswith(".lock")  # tells who holds it
     }
