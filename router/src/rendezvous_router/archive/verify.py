@@ -7,7 +7,7 @@ decided (its router was killed) are told, and are no faults of the archive.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from rendezvous_sdk.archive.layout import DURABLE, SCORES, ArchiveRoot, Generati
 from rendezvous_sdk.archive.manifest import ArchivedFile, Entry, read_current
 from rendezvous_sdk.archive.schema import has_schema_id
 from rendezvous_sdk.nats_connection import Connection
+
+from rendezvous_router.archive.verify_end import BatchFiles, behind_the_end, find_unscored, list_batches
 
 __all__ = ["EndpointReport", "SequenceRange", "SourceReport", "StreamState", "read_stream_states", "verify_endpoint"]
 
@@ -108,6 +110,8 @@ class EndpointReport:
     """Rows removed since, by what removed them: retention, forget."""
     kept_from: Mapping[str, str] = field(default_factory=dict)
     """Oldest UTC day of which rows are kept, by kind."""
+    warnings: tuple[str, ...] = ()
+    """What may mean that the manifest lost its end, and need not."""
 
     @property
     def is_complete(self) -> bool:
@@ -165,14 +169,20 @@ def verify_endpoint(
 
     Raises:
         ArchiveError: the manifest cannot be read.
+        OSError: the archive cannot be listed.
     """
+    batches = list_batches(root, tenant, endpoint)
     entries = read_current(root, tenant, endpoint)
+    behind = behind_the_end(batches, entries)
     by_source: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_source[entry.source].append(entry)
-    for source in streams or {}:
+    for source in (*(streams or {}), *behind):
         by_source.setdefault(source, [])
-    reports = [_source_report(source, own, (streams or {}).get(source)) for source, own in sorted(by_source.items())]
+    reports = [
+        _source_report(source, own, (streams or {}).get(source), behind.get(source, ()))
+        for source, own in sorted(by_source.items())
+    ]
     reading = _Reading(root, deep=deep)
     for entry in entries:
         reading.read(entry)
@@ -191,10 +201,31 @@ def verify_endpoint(
         undecided=len(np.setdiff1d(requests, decided, assume_unique=True)),
         notes=_notes(entries),
         kept_from=_kept_from(entries),
+        warnings=tuple(_warnings(root, entries, behind, are_whole=not reading.damaged)),
     )
 
 
-def _source_report(source: str, entries: Sequence[Entry], stream: StreamState | None) -> SourceReport:
+def _warnings(
+    root: ArchiveRoot, entries: Sequence[Entry], behind: Mapping[str, Sequence[BatchFiles]], *, are_whole: bool
+) -> Iterator[str]:
+    for source, found in behind.items():
+        if len(found) == 1:
+            (one,) = found
+            yield (
+                f"{source}: files of sequences {one.first} to {one.last} lie behind the last manifest entry: a crash "
+                "left them, or they are being written, or their entry is gone"
+            )
+    unscored = find_unscored(root, entries) if are_whole else 0
+    if unscored:
+        yield (
+            f"{unscored} requests were decided by scores that are not archived, more than ten minutes ago: the archive "
+            "of the scores is behind, or its manifest lost its end"
+        )
+
+
+def _source_report(
+    source: str, entries: Sequence[Entry], stream: StreamState | None, behind: Sequence[BatchFiles]
+) -> SourceReport:
     by_generation: dict[Generation, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_generation[Generation.parse(entry.generation)].append(entry)
@@ -209,6 +240,8 @@ def _source_report(source: str, entries: Sequence[Entry], stream: StreamState | 
         last = _walk(generation, own, missing, twice)
         generations.append(_range(generation, generation.begin, last))
         reached[created] = last
+    if len(behind) > 1:  # a writer has files of one batch at most that no entry names
+        missing += _gone(behind, by_generation)
     return SourceReport(
         source=source,
         entries=len(entries),
@@ -219,6 +252,12 @@ def _source_report(source: str, entries: Sequence[Entry], stream: StreamState | 
         deleted=sum(last - first + 1 for entry in entries for first, last in entry.deleted),
         pending=None if stream is None else _pending(stream, reached[stream.created_unix_us]),
     )
+
+
+def _gone(behind: Sequence[BatchFiles], entries: Mapping[Generation, Sequence[Entry]]) -> Iterator[SequenceRange]:
+    for generation in dict.fromkeys(each.generation for each in behind):
+        last = max((each.last for each in entries.get(generation, ())), default=generation.begin - 1)
+        yield _range(generation, last + 1, max(each.last for each in behind if each.generation == generation))
 
 
 def _pending(stream: StreamState, reached: int) -> int:

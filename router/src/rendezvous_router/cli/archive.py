@@ -168,6 +168,8 @@ def _show_faults(report: EndpointReport) -> None:
             note(f"{report.endpoint}: {source.source}: sequences {each.first} to {each.last} are there twice")
     for damage in report.damaged:
         note(f"{report.endpoint}: {damage}")
+    for warning in report.warnings:
+        note(f"{report.endpoint}: warning: {warning}")
     for kind, rows in report.notes.items():
         note(f"{report.endpoint}: {rows} rows were removed by {kind}")
     if "retention" in report.notes:
