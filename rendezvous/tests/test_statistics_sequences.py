@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rendezvous.statistics import (
+    GREATEST_LOG_LOSS,
     MINIMUM_REQUESTS,
     Moments,
     bounded_interval,
@@ -82,12 +83,12 @@ def test_an_ordinary_interval_looked_at_after_every_request_is_wrong_far_more_of
     """The same simulation finds the interval of the normal distribution wrong: so it can find errors."""
     values, _ = NULLS[name](np.random.default_rng(RNG_SEED))
     naive = 1.96 * running_deviation(values) / np.sqrt(np.arange(1, LENGTH + 1))
-    assert false_alarms(values, naive, first=MINIMUM_REQUESTS) > 3 * ALPHA
+    assert false_alarms(values, naive, first=100) > 3 * ALPHA
 
 
 @pytest.mark.parametrize("draw", ["normal", "exponential"])
 def test_the_asymptotic_sequence_keeps_alpha_for_values_without_bounds(draw: str) -> None:
-    """Differences of latencies or log-losses, normal or of heavy tail: at most alpha of the sequences err."""
+    """Differences of latencies, normal or of heavy tail: at most alpha of the sequences err."""
     rng = np.random.default_rng(RNG_SEED)
     shape = (PATHS, LENGTH)
     values = rng.normal(0, 30, shape) if draw == "normal" else rng.exponential(5, shape) - rng.exponential(5, shape)
@@ -147,7 +148,25 @@ def test_without_requests_an_interval_says_nothing() -> None:
     """No request: the whole range; too few for the asymptotic one: none at all."""
     nothing = bounded_interval(Moments(), bound=1.0)
     assert (nothing.low, nothing.high, nothing.excludes_zero) == (-1.0, 1.0, False)
-    assert unbounded_interval(Moments.of(np.ones(MINIMUM_REQUESTS - 1))) is None
+    assert unbounded_interval(Moments.of(np.arange(MINIMUM_REQUESTS - 1.0))) is None
+    assert unbounded_interval(Moments.of(np.arange(float(MINIMUM_REQUESTS)))) is not None
+
+
+def test_values_that_are_all_equal_tell_nothing_of_rare_ones() -> None:
+    """Where a sure and wrong score is seldom, none has come yet: no interval without bounds, a wide one within them."""
+    assert unbounded_interval(Moments.of(np.zeros(100_000))) is None
+    bounded = bounded_interval(Moments.of(np.zeros(1000)), bound=GREATEST_LOG_LOSS)
+    assert bounded.high > 0.002 * GREATEST_LOG_LOSS
+    assert bounded_interval(Moments.of(np.zeros(100_000)), bound=GREATEST_LOG_LOSS).high < 0.01
+
+
+def test_log_losses_keep_alpha_however_rare_the_large_ones_are() -> None:
+    """One in five hundred scores is sure and wrong: within the bound of log-losses, at most alpha of sequences err."""
+    rng = np.random.default_rng(RNG_SEED)
+    values = np.where(rng.random((PATHS, LENGTH)) < 0.002, GREATEST_LOG_LOSS, rng.normal(0, 0.1, (PATHS, LENGTH)))
+    truth = 0.002 * GREATEST_LOG_LOSS
+    means = np.cumsum(values, axis=1) / np.arange(1, LENGTH + 1)
+    assert float((np.abs(means - truth) > bounded_radius(values, GREATEST_LOG_LOSS)).any(axis=1).mean()) <= ALPHA
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])

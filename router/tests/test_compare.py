@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,21 @@ def test_labels_without_end_are_never_taken_for_equal() -> None:
     assert tally.labels_differ.mean == pytest.approx(500 / 1500)
 
 
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_labels_without_end_on_one_side_alone_are_counted(side: str) -> None:
+    """One model has thousands of labels, the other one: they agree on none, whichever of the two it is."""
+    vocabulary = Vocabulary()
+    one = vocabulary.number("one")
+    pairs = _pairs(np.zeros(1500), np.zeros(1500))
+    many = np.asarray([vocabulary.number(f"label {each}") for each in range(1500)])
+    sides = {each: replace(getattr(pairs, each), label=np.full(1500, one)) for each in ("first", "second")}
+    sides[side] = replace(sides[side], label=many)
+    tally = _tally(Target(task=None), vocabulary)
+    tally.add(replace(pairs, **sides), np.full(1500, np.nan), None)
+    assert tally.labels_differ.mean == 1.0
+    assert (tally.confusion.total, tally.confusion.agreement) == (1500, 0.0)
+
+
 def run(*arguments: str) -> Any:
     """The command, in this process."""
     return CliRunner().invoke(app, ["compare", *arguments])
@@ -355,6 +371,9 @@ def test_the_command_prints_text(root: str) -> None:
     [
         (["boosted", "lgit"], 1, "nearest"),
         (["boosted"], 2, "MODEL"),
+        (["boosted", "logit", "--threshold", "nan"], 2, "threshold"),
+        (["boosted", "logit", "--alpha", "2"], 2, "alpha"),
+        (["boosted", "logit", "--positive", "zzz"], 1, "there are good, bad"),
         (["boosted", "logit", "--endpoint", "x"], 1, "no endpoint"),
     ],
 )

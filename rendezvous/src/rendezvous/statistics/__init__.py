@@ -10,7 +10,7 @@ turns values of rows into one value for each request.
 from rendezvous.statistics.agreement import Confusion, NumberAgreement
 from rendezvous.statistics.calibration import Calibration
 from rendezvous.statistics.grouped import GroupedMoments
-from rendezvous.statistics.losses import absolute_error, brier, log_loss, squared_error
+from rendezvous.statistics.losses import GREATEST_LOG_LOSS, absolute_error, brier, log_loss, squared_error
 from rendezvous.statistics.moments import JointMoments, Moments
 from rendezvous.statistics.quantiles import Quantiles
 from rendezvous.statistics.ranking import Ranking
@@ -29,6 +29,7 @@ from rendezvous.statistics.sequences import (
 __all__ = [
     "ASYMPTOTIC",
     "EMPIRICAL_BERNSTEIN",
+    "GREATEST_LOG_LOSS",
     "MINIMUM_REQUESTS",
     "Calibration",
     "Confusion",

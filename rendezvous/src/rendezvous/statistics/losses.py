@@ -1,13 +1,18 @@
 """Loss of each row: what a score costs where the truth is known."""
 
+import math
+
 import numpy as np
 
 from rendezvous.statistics._arrays import Flags, Floats
 
-__all__ = ["PROBABILITY_FLOOR", "absolute_error", "brier", "log_loss", "squared_error"]
+__all__ = ["GREATEST_LOG_LOSS", "PROBABILITY_FLOOR", "absolute_error", "brier", "log_loss", "squared_error"]
 
 PROBABILITY_FLOOR = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1, so one sure and wrong score does not make the log-loss infinite."""
+
+GREATEST_LOG_LOSS = -math.log(PROBABILITY_FLOOR)
+"""What a sure and wrong score costs, in nats: no two losses differ by more."""
 
 
 def log_loss(probabilities: Floats, is_positive: Flags) -> Floats:

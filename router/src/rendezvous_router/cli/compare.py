@@ -66,7 +66,6 @@ def compare(
     check_span(since, until)
     root, whose = archive_root(archive), archive_tenant(tenant)
     try:
-        chosen = choose_endpoint(root, whose, endpoint)
         question = Question(
             first=first,
             second=second,
@@ -78,6 +77,10 @@ def compare(
             tolerance=tolerance,
             alpha=alpha,
         )
+    except CompareError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        chosen = choose_endpoint(root, whose, endpoint)
         with open_archive(root, tenant=whose, endpoint=chosen) as opened:
             comparison = ask(opened, question, since=since, until=until)
         if html is not None:

@@ -10,7 +10,7 @@ from rendezvous_sdk.archive.sql_text import name
 from rendezvous_router.compare.census import Side, Slice
 from rendezvous_router.compare.question import CompareError, Question
 
-__all__ = ["Columns", "find_columns", "find_positive"]
+__all__ = ["Columns", "check_positive", "find_columns", "find_positive"]
 
 _FLOATS = ("FP16", "FP32", "FP64")
 _LABELS = ("STRING", "BOOL")
@@ -72,6 +72,36 @@ def find_columns(archive: Archive, question: Question) -> Columns:
     if question.threshold is not None:
         return Columns(score=score, label=None, threshold=question.threshold, outputs=outputs)
     return Columns(score=score, label=label, threshold=None if label else DEFAULT_THRESHOLD, outputs=outputs)
+
+
+def check_positive(
+    connection: duckdb.DuckDBPyConnection, columns: Columns, positive: str, *, truths_are_text: bool
+) -> None:
+    """Sees to it that a positive label is one that models or truths have.
+
+    Args:
+        connection: to an archive's views, and, where truths are text, to the table `compared_truths`.
+        columns: the compared columns.
+        positive: the label.
+        truths_are_text: whether there are labels among the truths.
+
+    Raises:
+        CompareError: nobody ever said it; tells which labels there are.
+    """
+    sources = [f"SELECT {columns.label_sql} AS label FROM scores"] if columns.label is not None else []  # noqa: S608 # quoted
+    sources += ["SELECT text AS label FROM compared_truths"] if truths_are_text else []
+    if not sources:
+        raise CompareError(
+            f"there is no label {positive!r}: neither scores nor truths have labels, leave out --positive"
+        )
+    labels = " UNION ALL ".join(sources)
+    if connection.execute(f"SELECT 1 FROM ({labels}) WHERE label = ? LIMIT 1", [positive]).fetchall():  # noqa: S608 # the same
+        return
+    rows = connection.execute(
+        f"SELECT label FROM ({labels}) WHERE label IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 21"  # noqa: S608
+    ).fetchall()
+    known = ", ".join(str(row[0]) for row in rows[:20]) + (", ..." if len(rows) > 20 else "")
+    raise CompareError(f"there is no label {positive!r} for --positive; there are {known or 'none'}")
 
 
 def find_positive(

@@ -10,7 +10,7 @@ from rendezvous_sdk.archive.schema import signature_of
 from rendezvous_sdk.archive.sql_text import moment
 
 from rendezvous_router.compare.census import Census, Side, Slice
-from rendezvous_router.compare.columns import Columns, find_columns, find_positive
+from rendezvous_router.compare.columns import Columns, check_positive, find_columns, find_positive
 from rendezvous_router.compare.known import Grouping, KnownTruths
 from rendezvous_router.compare.pairs import Reader, Vocabulary
 from rendezvous_router.compare.question import CompareError, Question
@@ -23,7 +23,7 @@ from rendezvous_router.compare.reporting import (
 )
 from rendezvous_router.compare.results import Comparison, Pairing, TruthReport
 from rendezvous_router.compare.tally import Tally, Target
-from rendezvous_router.compare.truths import CLASSES, NUMBERS, Truths, gather_truths
+from rendezvous_router.compare.truths import CLASSES, NUMBERS, Truths, gather_truths, leave_out_unreadable
 from rendezvous_router.compare.worst import find_worst
 
 __all__ = ["compare"]
@@ -104,9 +104,12 @@ class _Asking:
         slices = census.slices(sides)
         columns = find_columns(self._archive, self._question)
         truths = gather_truths(self._connection, columns)
+        if self._question.positive is not None:
+            check_positive(self._connection, columns, self._question.positive, truths_are_text=truths.is_text)
         target = self._target(columns, truths, sides[0], slices[0])
+        self._leave_out(truths, target)
         one_row = census.have_one_row(sides)
-        known = KnownTruths(self._connection, truths, self._vocabulary, one_row=one_row)
+        known = KnownTruths(self._connection, truths, self._vocabulary, positive=target.positive, one_row=one_row)
         grouping = self._grouping()
         reader = Reader(
             self._connection.cursor(),
@@ -153,6 +156,14 @@ class _Asking:
             has_labels=columns.label is not None,
             threshold=columns.threshold,
         )
+
+    def _leave_out(self, truths: Truths, target: Target) -> None:
+        left_out = leave_out_unreadable(self._connection, truths, has_positive=target.positive is not None)
+        if not left_out:
+            return
+        what = "numbers where others are labels" if truths.is_text else "labels where others are numbers"
+        hint = "" if target.positive is not None or not truths.is_text else "; 0 and 1 could, with --positive"
+        self._notes.append(f"{left_out} truths cannot be read, and are left out: {what}{hint}")
 
     def _grouping(self) -> Grouping | None:
         if self._question.by is None:

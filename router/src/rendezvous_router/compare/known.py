@@ -42,18 +42,28 @@ class KnownTruths:
         connection: with the table `compared_truths`.
         truths: what is in it.
         vocabulary: gets the labels among them.
+        positive: number of the label that a truth of 1 means among labels, as 0 means any other; None: there is none.
         one_row: each request has one row, so what is known of a request is known of its row 0.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, truths: Truths, vocabulary: Vocabulary, *, one_row: bool
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        truths: Truths,
+        vocabulary: Vocabulary,
+        *,
+        positive: int | None,
+        one_row: bool,
     ) -> None:
         self._tables: list[_ByHash] = []
         self._vocabulary = vocabulary
         self._is_text = truths.is_text
+        self._positive = Vocabulary.OTHER if positive is None else positive
         if not truths.task:
             return
         value = "text" if truths.is_text else "number"
+        if truths.is_text and truths.other_form:
+            value = "text, CASE WHEN text IS NULL THEN number END"
         whole = "hash(request_id, CAST(0 AS INTEGER))" if one_row else "hash(request_id)"
         parts = [
             self._read(connection, f"SELECT {key}, {value} FROM compared_truths WHERE {which}")  # noqa: S608
@@ -66,13 +76,17 @@ class KnownTruths:
         keys, values = [np.zeros(0, np.uint64)], [np.zeros(0)]
         for batch in connection.sql(query).to_arrow_reader(1_000_000):
             keys.append(batch.column(0).to_numpy())
-            values.append(self._values(batch.column(1)))
+            values.append(self._values(*batch.columns[1:]))
         return np.concatenate(keys), np.concatenate(values)
 
-    def _values(self, column: Any) -> _Array:
+    def _values(self, column: Any, number: Any = None) -> _Array:
         if not self._is_text:
             return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
-        return self._vocabulary.encode(pa.chunked_array([column])).astype(np.float64)
+        labels = self._vocabulary.encode(pa.chunked_array([column])).astype(np.float64)
+        if number is None:
+            return labels
+        said = np.asarray(number.to_numpy(zero_copy_only=False), np.float64)
+        return np.where(np.isnan(said), labels, np.where(said == 1, self._positive, Vocabulary.NEGATIVE))
 
     def of(self, pairs: Pairs) -> _Array:
         """Returns the truth of each row: a number, or that of a label; NaN unknown. A row's own counts first."""

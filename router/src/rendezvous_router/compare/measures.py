@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rendezvous.statistics import (
+    MINIMUM_REQUESTS,
     GroupedMoments,
     Interval,
     Moments,
@@ -22,6 +23,7 @@ __all__ = ["Kind", "Measure", "Rows"]
 
 _Array = npt.NDArray[Any]
 TOO_FEW = "too few requests"
+ALL_EQUAL = "no interval: all differences are equal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Measure:
         self, apart: Moments, firsts: Moments, bound: float | None, alpha: float, over_time: list[Moment]
     ) -> Difference:
         interval = _interval(apart, bound, alpha) if apart.count else None
+        reason = TOO_FEW if apart.count < MINIMUM_REQUESTS else ALL_EQUAL
         return Difference(
             key=self.kind.key,
             title=self.kind.title,
@@ -144,8 +147,8 @@ class Measure:
             low=interval.low if interval else None,
             high=interval.high if interval else None,
             requests=apart.count,
-            method=interval.method if interval else TOO_FEW,
-            verdict=_verdict(interval, self.kind.lower_is_better),
+            method=interval.method if interval else reason,
+            verdict=_verdict(interval, self.kind.lower_is_better, reason),
             over_time=over_time,
         )
 
@@ -156,9 +159,9 @@ def _interval(moments: Moments, bound: float | None, alpha: float) -> Interval |
     return unbounded_interval(moments, alpha=alpha)
 
 
-def _verdict(interval: Interval | None, lower_is_better: bool | None) -> str:
+def _verdict(interval: Interval | None, lower_is_better: bool | None, reason: str) -> str:
     if interval is None or math.isnan(interval.estimate):
-        return TOO_FEW
+        return reason
     if not interval.excludes_zero:
         return "no difference shown"
     is_lower = interval.high < 0

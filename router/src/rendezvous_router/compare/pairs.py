@@ -33,6 +33,8 @@ class Vocabulary:
     """Number of labels beyond the thousandth: they equal none."""
     NONE = -1
     """Number of a missing label."""
+    NEGATIVE = -3
+    """As a truth: any label but the positive one."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

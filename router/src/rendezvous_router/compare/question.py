@@ -1,5 +1,6 @@
 """What is asked of a comparison."""
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["CompareError", "Question"]
@@ -40,7 +41,9 @@ class Question:
         """
         if not 0 < self.alpha < 1:
             raise CompareError(f"alpha lies between 0 and 1, not {self.alpha}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise CompareError(f"the threshold is a finite number, not {self.threshold}")
         if not 0 <= self.worst <= 10_000:
             raise CompareError(f"at most 10000 of the worst rows can be listed, not {self.worst}")
-        if not self.tolerance >= 0:
-            raise CompareError(f"the tolerance is at least 0, not {self.tolerance}")
+        if not 0 <= self.tolerance < math.inf:
+            raise CompareError(f"the tolerance is a finite number of at least 0, not {self.tolerance}")

@@ -16,7 +16,8 @@ __all__ = ["METHODS", "are_probabilities", "report_agreement", "report_differenc
 
 METHODS = {
     EMPIRICAL_BERNSTEIN: "Ann. Statist. 49(2), 2021, theorem 4; arXiv:1810.08240. Holds for any number of requests.",
-    ASYMPTOTIC: "Ann. Statist. 52(6), 2024, theorem 2.2; arXiv:2103.06476. Holds in the limit of many requests.",
+    ASYMPTOTIC: "Ann. Statist. 52(6), 2024, theorem 2.2; arXiv:2103.06476. Holds in the "
+    "limit of many requests only: not to be relied on where rare values are far larger than the others.",
 }
 _SCORE_SHARES = {
     "p1": 0.01,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rendezvous.statistics import (
+    GREATEST_LOG_LOSS,
     Calibration,
     Confusion,
     JointMoments,
@@ -38,7 +39,7 @@ LATENCY = Kind("latency_ms", "latency, ms", lower_is_better=True, bound=None)
 SCORE = Kind("score", "score", lower_is_better=None, bound=None)
 ACCURACY = Kind("accuracy", "accuracy", lower_is_better=False, bound=1.0)
 BRIER = Kind("brier", "Brier score", lower_is_better=True, bound=1.0)
-LOG_LOSS = Kind("log_loss", "log-loss", lower_is_better=True, bound=None)
+LOG_LOSS = Kind("log_loss", "log-loss", lower_is_better=True, bound=GREATEST_LOG_LOSS)
 MAE = Kind("mae", "absolute error (MAE)", lower_is_better=True, bound=None)
 MSE = Kind("mse", "squared error (MSE)", lower_is_better=True, bound=None)
 BIAS = Kind("bias", "bias (score - truth)", lower_is_better=None, bound=None)
@@ -69,7 +70,10 @@ class Target:
         """Returns whether each label is the truth, 1 or 0; None: there is no label."""
         is_positive = self.is_positive(truth)
         if self.has_labels and self.is_text:
-            return np.asarray((scores.label == truth), np.float64)
+            # Labels beyond the thousandth have one number, and equal none.
+            is_hit = (scores.label == truth) & (truth >= 0)
+            is_other = (scores.label != self.positive) & (scores.label != Vocabulary.NONE)
+            return np.asarray(is_hit | (truth == Vocabulary.NEGATIVE) & is_other, np.float64)
         if is_positive is None:
             return None
         if self.has_labels:
@@ -216,10 +220,13 @@ class Tally:
         differ = ((first != second) | (first < 0)).astype(np.float64)
         per_request, _ = rows.by_request(differ, np.zeros(pairs.count, np.int64), labelled)
         self.labels_differ.add(per_request)
-        names = [*self._vocabulary.names, Confusion.REST]
-        rest = len(names) - 1
-        coded = (np.where(each[labelled] < 0, rest, each[labelled]) for each in (first, second))
-        self.confusion.add(names if (first < Vocabulary.NONE).any() else names[:-1] or names, *coded)
+        names = self._vocabulary.names
+        coded = [each[labelled].astype(np.int64) for each in (first, second)]
+        rest = [each < 0 for each in coded]
+        if any(each.any() for each in rest):
+            coded = [np.where(is_rest, len(names), each) for is_rest, each in zip(rest, coded, strict=True)]
+            names = [*names, Confusion.REST]
+        self.confusion.add(names, *coded)
 
     def _add_truth(self, rows: Rows, pairs: Pairs, truth: _Array, known: _Array) -> None:
         scored = known & np.isfinite(pairs.first.value) & np.isfinite(pairs.second.value)

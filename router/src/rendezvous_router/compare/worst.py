@@ -55,6 +55,8 @@ def _truth(truth: float, labels: list[str], target: Target) -> Any:
         return None
     if not target.is_text:
         return truth
+    if truth == Vocabulary.NEGATIVE and target.positive is not None:
+        return f"not {labels[target.positive]}"
     return labels[int(truth)] if truth >= 0 else None
 
 
