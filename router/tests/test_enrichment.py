@@ -7,11 +7,13 @@ from rendezvous.spec import parse_spec
 from rendezvous_proto.errors import NoAnswerError, TooLargeError
 from rendezvous_proto.frames import FrameView, encode_frame
 from rendezvous_proto.postbox import MAX_PARCEL_BYTES
-from rendezvous_proto.v1 import Frame, ItemScore, ParcelScore
+from rendezvous_proto.v1 import Frame, ItemScore, ParcelScore, ScoreRequest
+from rendezvous_router.checker import AcceptedFrame
 from rendezvous_router.endpoint import compile_endpoint
+from rendezvous_router.enriching import divide
 from rendezvous_router.enrichment import Enrichment
 from rendezvous_router.enrichment_plan import EnrichmentPlan
-from rendezvous_router.parcels import OpenParcel
+from rendezvous_router.parcels import OpenParcel, Request
 from rendezvous_router.scores import take_score
 
 IDS, ROWS = ["r0", "r1", "r2"], [1, 2, 1]
@@ -194,10 +196,22 @@ def test_budgets_are_cut_where_little_time_is_left(left_s: float, due_at: float)
     """All stages take 80 % of what is left at most, each in proportion."""
     enrichment = begun(plan_of(history=HISTORY, rating=RATING), left_s=left_s)
     assert enrichment.due_at == pytest.approx(due_at)
-    assert enrichment.plan.hurries(left_s) is (left_s < 0.0375)
+    assert (enrichment.plan.haste(left_s) > 0) is (left_s < 0.0375)
     enrichment.finish()
     enrichment.begin(1.0, 0.0)
     assert enrichment.due_at - 1.0 == pytest.approx(due_at / 2), "the second stage's by the same share"
+
+
+def test_requests_travel_with_those_of_like_haste() -> None:
+    """No budget is cut to less than half of what its request has time for, however little time others have."""
+    plan = plan_of(history=HISTORY, rating=RATING)
+    lefts_s = [0.1, 0.036, 0.002, 0.03, 0.009, 0.0375, 0.012, -1.0, 0.016, 0.005]
+    requests = [
+        Request(f"r{left_s}", ScoreRequest(), None, AcceptedFrame(INPUTS, None), 4, 0.0, 0, left_s, None)  # type: ignore[arg-type] # not looked at
+        for left_s in lefts_s
+    ]
+    groups = [[request.deadline_at for request in group] for group in divide(plan, requests, 0.0)]
+    assert groups == [[0.1, 0.0375], [0.036, 0.03], [0.012, 0.016], [0.009, 0.005], [0.002, -1.0]]
 
 
 def test_columns_that_do_not_fit_into_a_message_are_replaced() -> None:

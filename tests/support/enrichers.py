@@ -37,6 +37,13 @@ def picky(columns: dict[str, Any]) -> dict[str, Any]:
     return _history(columns)
 
 
+@model(outputs=LOANS)
+def dawdling(columns: dict[str, Any]) -> dict[str, Any]:
+    """Takes 300 ms for whatever it is asked."""
+    time.sleep(0.3)
+    return _history(columns)
+
+
 @model(outputs={"rating": "STRING"})
 def rating(columns: dict[str, Any]) -> dict[str, Any]:
     """Adds a text made of a column that an earlier stage added; knows no other columns than it needs."""

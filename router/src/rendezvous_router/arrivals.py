@@ -56,10 +56,10 @@ class Arrivals:
             self._take_late(desk, message)
             return
         if model not in parcel.endpoint.roles:
-            # An enricher; or retired, or not applied yet: it scores along and is kept in the record, which is no fault.
-            complaint = desk.enriching.take(message, parcel, now)
-            if complaint:
-                _stray(desk, model, complaint)
+            _take_added(desk, message, parcel, now)
+            return
+        if parcel.way is not None and (message.stage or not parcel.way.is_at_models):
+            _stray(desk, model, "is of rows that were not complete: the model reads what is for enrichers")
             return
         if parcel.endpoint.name != name or model in parcel.scores:
             taken = parcel.scores.get(model)
@@ -132,6 +132,16 @@ class Arrivals:
 def _is_over(parcel: OpenParcel, now: float) -> bool:
     """Returns whether the deadline has passed for a while, and every request has been answered by it."""
     return parcel.closes_at + SWEEP_S < now and all(request.answer.done() for request in parcel.requests)
+
+
+def _take_added(desk: Desk, message: ParcelScore, parcel: OpenParcel, now: float) -> None:
+    """Takes what is of no model: an enricher's, or of one that is retired or not applied yet.
+
+    The latter scores along and is kept in the record, which is no fault.
+    """
+    complaint = desk.enriching.take(message, parcel, now)
+    if complaint:
+        _stray(desk, message.model, complaint)
 
 
 def _stray(desk: Desk, model: str, what: str) -> None:

@@ -69,6 +69,10 @@ class Way:
     """Requests that went no further."""
     wake: Wake | None = None
     """The end of the present stage."""
+    wake_at: float = 0.0
+    """When that is, seconds of the monotonic clock."""
+    is_at_models: bool = False
+    """Whether the parcel has been put to the models, complete."""
 
     @property
     def is_kept(self) -> bool:
@@ -105,8 +109,10 @@ class EnrichingDesk:
         way: Way | None = parcel.way
         name = message.model
         asking = None if way is None else next((each for each in way.askings if name in each.enrichers), None)
-        if way is None or asking is None:
+        if way is None or not way.enrichment.plan.has(name):
             return ""
+        if asking is None or message.stage not in {0, asking.stage}:
+            return "answers a stage that is not its own"
         if message.endpoint != parcel.endpoint.name:
             return "answers a parcel of another endpoint"
         if name in asking.scores:
@@ -119,7 +125,17 @@ class EnrichingDesk:
         self._note(message, enricher, parcel, asking, now)
         if way.enrichment.is_complete:
             self._end_stage(parcel, way, way.enrichment.position, now)
+        elif way.enrichment.due_at < way.wake_at:
+            self._await(parcel, way)  # those that are still awaited have less time than who has answered
         return ""
+
+    def _await(self, parcel: OpenParcel, way: Way) -> None:
+        """Has the present stage end when the budgets of those that have not answered are over."""
+        if way.wake is not None:
+            way.wake.cancel()
+        way.wake_at = way.enrichment.due_at
+        end = partial(self._end_stage, parcel, way, way.enrichment.position)
+        way.wake = self._room.clock.wake_at(way.wake_at, end)
 
     def _note(self, message: ParcelScore, enricher: Enricher, parcel: OpenParcel, asking: Asking, now: float) -> None:
         taken = asking.scores[enricher.name] = take_score(message, parcel, now, enricher.outputs)
@@ -154,7 +170,7 @@ class EnrichingDesk:
                 item.traceparent = trace.item_traceparent
         message = make_message(parcel, items, inputs, router=self._room.postbox.router, sealed_unix_us=sealed_unix_us)
         payload = message.SerializeToString()
-        way.wake = self._room.clock.wake_at(due_at, partial(self._end_stage, parcel, way, enrichment.position))
+        self._await(parcel, way)
         acknowledged = self._room.postbox.send(
             raw_subject(parcel.endpoint.name, stage.number),
             payload,
@@ -220,21 +236,24 @@ class EnrichingDesk:
             parcel, items, way.enrichment.frame, router=self._room.postbox.router, sealed_unix_us=sealed_unix_us
         )
         parcel.sealed_at = now
+        way.is_at_models = True
         self._desk.post(parcel, message.SerializeToString(), way.raw)
 
 
 def divide(plan: EnrichmentPlan, requests: Sequence[Request], now: float) -> Iterator[list[Request]]:
     """Yields requests in groups that are to travel together.
 
-    Those whose clients have too little time for the budgets go apart, so that the others' are not cut with theirs;
-    and no group is larger than what fits into a message with the columns that are to come.
+    Those whose clients have too little time for the budgets go apart, so that the others' are not cut with theirs, and
+    so do those with less than half the time of others; and no group is larger than what fits into a message with the
+    columns that are to come.
     """
-    for hurries in (False, True):
+    by_haste: dict[int, list[Request]] = {}
+    for request in requests:
+        by_haste.setdefault(plan.haste(request.deadline_at - now), []).append(request)
+    for haste in sorted(by_haste):
         group: list[Request] = []
         group_bytes = 0
-        for request in requests:
-            if plan.hurries(request.deadline_at - now) is not hurries:
-                continue
+        for request in by_haste[haste]:
             size_bytes = request.inputs.frame.ByteSize() + request.rows * plan.row_bytes
             if group and group_bytes + size_bytes > GROUP_BYTES:
                 yield group

@@ -12,6 +12,8 @@ from rendezvous_proto.v1 import Column, ColumnSpec, DataType, Frame, Signature
 
 from rendezvous_router.checker import FrameChecker
 
+MAX_HASTE = 4
+"""The greatest haste: whoever has less than an eighth of the time from which on budgets are cut."""
 _TEXT_BYTES = 32
 """What a text or some bytes of an enricher are taken to need, for the size of parcels."""
 
@@ -55,9 +57,18 @@ class EnrichmentPlan:
     row_bytes: int
     """About what they add to a row."""
 
-    def hurries(self, left_s: float) -> bool:
-        """Returns whether budgets are cut for a request that has *left_s* seconds left."""
-        return SHARE_OF_DEADLINE * left_s < self.total_s
+    def haste(self, left_s: float) -> int:
+        """Returns how often *left_s* must be doubled until no budget is cut.
+
+        Returns:
+            0: budgets are not cut; then 1 for the next half, and so on to `MAX_HASTE`.
+        """
+        share_s = SHARE_OF_DEADLINE * left_s
+        return next((haste for haste in range(MAX_HASTE) if share_s * 2**haste >= self.total_s), MAX_HASTE)
+
+    def has(self, name: str) -> bool:
+        """Returns whether *name* is one of the enrichers."""
+        return any(name in stage.enrichers for stage in self.stages)
 
 
 def compile_enrichment(spec: EndpointSpec) -> EnrichmentPlan | None:
