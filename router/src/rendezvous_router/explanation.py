@@ -106,9 +106,7 @@ async def explain_request(
     sequence = next((score.parcel_sequence for _, score in scores), 0)
     parcel, stored_us = await _read_parcel(client, found.endpoint, sequence)
     record = found.record
-    inputs = v1.Frame()
-    if parcel is not None and parcel.inputs.rows >= record.first_row + record.rows:
-        inputs = slice_frame(parcel.inputs, record.first_row, record.first_row + record.rows)
+    inputs = v1.Frame() if parcel is None else _find_inputs(parcel, request_id)
     return Explanation(
         endpoint=found.endpoint,
         record=record,
@@ -139,6 +137,17 @@ async def _read_parcel(client: Client, endpoint: str, sequence: int) -> tuple[v1
     return v1.Parcel.FromString(raw.data or b""), stored_us
 
 
+def _find_inputs(parcel: v1.Parcel, request_id: str) -> v1.Frame:
+    """Returns a request's rows; none where an enricher ended it, so that the models' parcel is without it."""
+    start = 0
+    for item in parcel.items:
+        if item.request_id == request_id:
+            fits = 0 < item.rows <= parcel.inputs.rows - start
+            return slice_frame(parcel.inputs, start, start + item.rows) if fits else v1.Frame()
+        start += item.rows
+    return v1.Frame()
+
+
 def _answers(
     record: v1.DecisionRecord, scores: list[tuple[int, v1.ParcelScore]], parcel_stored_us: int
 ) -> list[ModelAnswer]:
@@ -167,12 +176,12 @@ def _answer(
         status = "scored" if arrival.status == v1.ArrivalStatus.ARRIVAL_STATUS_SCORED else "failed"
         after_ms: float | None = arrival.after_us / 1000
         error = arrival.error.message or error
-    elif stored is not None:
+    elif stored is not None and item is not None:
         status = "late"
         after_ms = (stored[0] - parcel_stored_us) / 1000 if parcel_stored_us else None
     else:
         status, after_ms = "silent", None
-    score = stored[1] if stored else v1.ParcelScore()
+    score = stored[1] if stored and status != "silent" else v1.ParcelScore()
     role = v1.Role.Name(arrival.role).removeprefix("ROLE_").lower() if arrival is not None else ""
     return ModelAnswer(
         model=name,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rendezvous.answers import Columns
-from rendezvous.backtest import AnswerTally, RecordedRequest, Verdict
+from rendezvous.backtest import OUTSIDE, AnswerTally, RecordedRequest, Verdict
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -43,7 +43,13 @@ def to_document(result: BacktestResult) -> dict[str, Any]:
         "misfits": {str(revision): why for revision, why in result.misfits.items()},
         "left_out": result.left_out,
         "never_scored": result.never_scored,
+        "ended_by_enrichers": _ended_by_enrichers(result),
     }
+
+
+def _ended_by_enrichers(result: BacktestResult) -> int:
+    """Returns how many requests never came to the models, so that no policy can decide them otherwise."""
+    return sum(count for rule, count in result.summary.recorded.rules.items() if rule.startswith(OUTSIDE))
 
 
 def _side(tally: AnswerTally, quality: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +181,9 @@ def notes(result: BacktestResult) -> list[str]:
     """Returns what a reader must know beside the figures."""
     summary, left_out = result.summary, result.left_out
     silent = ", ".join(result.never_scored)
+    ended = _ended_by_enrichers(result)
     told = [
+        (ended, f"{ended} requests were ended by an enricher, before any model saw them: taken as they were"),
         (len(result.never_scored), f"never scored these requests, so a policy waits for them in vain: {silent}"),
         (summary.derived, f"{summary.derived} answers hold a score that came after the decision; when, is derived"),
         (result.rounded, f"{result.rounded} requests have their times in microseconds only"),
