@@ -1,5 +1,6 @@
 """REST connections: slow, silent, too many, oversized, drained."""
 
+import http.client
 import json
 import signal
 import socket
@@ -16,6 +17,9 @@ from rendezvous_router.rest import connection
 from tests.rest.conftest import sum_spec
 from tests.support.stack import Stack
 
+MOST_TAKEN = connection.EARLY_BYTES + 20_000_000
+"""What is dropped of a body, and what the system's buffers hold."""
+PATH = "/v1/endpoints/sum/score"
 BODY = json.dumps({"rows": [{"a": 1.5, "b": 2, "tag": "x"}]}).encode()
 HEAD = b"POST /v1/endpoints/sum/score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
@@ -125,15 +129,29 @@ def test_a_body_ends_soon_after_its_answer(site: Stack, head: bytes, status: byt
         assert b"\r\nconnection: close\r\n" in answer
         taken = 0
         with suppress(ConnectionError):
-            while taken < 50_000_000:
+            while taken < 2 * MOST_TAKEN:
                 wire.sendall(chunk)
                 taken += len(chunk)
-        assert taken < 20_000_000
+        assert taken < MOST_TAKEN
     with closing(_connect(site)) as wire:
         started = time.monotonic()
         wire.sendall(head)
         assert _read(wire).split()[1] == status
         assert time.monotonic() - started < connection.EARLY_S + 3
+
+
+@pytest.mark.parametrize("mib", [6, 20])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_who_sends_all_before_reading_gets_the_answer(site: Stack, mib: int, *, is_chunked: bool) -> None:
+    """A body far over the limit is refused early; a client that looks only when it has sent all of it reads why."""
+    block = b" " * (1 << 20)
+    address = urlsplit(site.rest).netloc
+    for _ in range(5):
+        with closing(http.client.HTTPConnection(address, timeout=20)) as client:
+            body = (block for _ in range(mib)) if is_chunked else block * mib
+            client.request("POST", PATH, body, {"content-type": "application/json"}, encode_chunked=is_chunked)
+            answer = client.getresponse()
+            assert (answer.status, json.loads(answer.read())["code"]) == (413, "TOO_LARGE")
 
 
 def test_a_whole_body_behind_its_answer_ends_the_connection(site: Stack) -> None:

@@ -30,8 +30,9 @@ BODY_BYTES_PER_S = 4096
 """Least rate of a body."""
 IDLE_S = 60
 """How long a connection without a request stays open."""
-EARLY_BYTES = 64 << 10
-"""What is read of a body whose request is answered already."""
+EARLY_BYTES = 32 << 20
+"""What is read, and dropped, of a body whose request is answered already: many clients send all of it before they read,
+and a connection that is closed on unread octets is reset, which takes the answer away."""
 EARLY_S = 5
 """How long it is read."""
 HANDSHAKE_S = 10
@@ -154,7 +155,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Waits for the next request; or, if the body still comes, reads a little of it and closes.
+        """Waits for the next request; or, if the body still comes, ends writing, drops what comes, and closes then.
 
         To close at once would take the answer away from a client that is still sending.
         """
@@ -165,6 +166,8 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         self._early_bytes = EARLY_BYTES
+        if self.transport.can_write_eof():  # not over TLS
+            self.transport.write_eof()
         self._stop_timer()
         self._timer = self.loop.call_later(EARLY_S, self.transport.close)
 
