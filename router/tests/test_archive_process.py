@@ -27,9 +27,15 @@ async def client(nats_server: NatsServer) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-def start(server: NatsServer, archive: str, log: Path) -> Process:
+def command_of(server: NatsServer, archive: str, *only: str) -> list[str]:
+    """Returns the process' command, for all endpoints or some."""
+    endpoints = [option for each in only for option in ("--endpoint", each)]
+    return [*COMMAND, "--nats", server.url, "--archive", archive, *endpoints]
+
+
+def start(server: NatsServer, archive: str, log: Path, *only: str) -> Process:
     """Starts the process."""
-    process = Process([*COMMAND, "--nats", server.url, "--archive", archive], log=log, ready="ready")
+    process = Process(command_of(server, archive, *only), log=log, ready="ready")
     process.wait_ready()
     return process
 
@@ -78,17 +84,51 @@ async def test_sigterm_archives_what_was_read(client: Connection, nats_server: N
     assert (report.is_complete, report.requests) == (True, 20)
 
 
-async def test_a_second_process_waits(client: Connection, nats_server: NatsServer, tmp_path: Path) -> None:
-    """It says who writes the archive, and takes over when that one is gone."""
+@pytest.mark.parametrize(
+    ("first_only", "refused", "served"), [((), [(), ("credit",)], []), (("credit",), [(), ("credit",)], [("debit",)])]
+)
+async def test_a_second_process_ends(
+    client: Connection,
+    nats_server: NatsServer,
+    tmp_path: Path,
+    first_only: tuple[str, ...],
+    refused: list[tuple[str, ...]],
+    served: list[tuple[str, ...]],
+) -> None:
+    """It says who writes the archive, and ends with status 1; archivers of different endpoints do not meet."""
+    archive = str(tmp_path / "archive")
+    first = await asyncio.to_thread(start, nats_server, archive, tmp_path / "first.log", *first_only)
+    others = [
+        Process(command_of(nats_server, archive, *only), log=tmp_path / f"other-{number}.log", ready="ready")
+        for number, only in enumerate(refused)
+    ]
+    for other in others:
+        status = await asyncio.to_thread(other.popen.wait, 40)
+        other.kill()
+        assert status == 1
+        waits, stopped = other.log.read_text().splitlines()
+        assert f"being written by another process ({first.popen.pid}): it has one writer" in waits
+        assert f"being written by another process ({first.popen.pid}): it has one writer" in stopped
+    for only in served:
+        other = await asyncio.to_thread(start, nats_server, archive, tmp_path / "served.log", *only)
+        assert await asyncio.to_thread(other.stop) == 0
+    await send_parcel(client, make_parcel((1,)))
+    assert (await settled(client, Path(archive))).requests == 1
+    assert await asyncio.to_thread(first.stop) == 0
+
+
+async def test_a_process_waits_for_one_that_ends(client: Connection, nats_server: NatsServer, tmp_path: Path) -> None:
+    """Where it is started anew before the former one has ended, it takes over within seconds."""
     archive = tmp_path / "archive"
     first = await asyncio.to_thread(start, nats_server, str(archive), tmp_path / "first.log")
     await send_parcel(client, make_parcel((1,)))
     await settled(client, archive)
-    second = await asyncio.to_thread(start, nats_server, str(archive), tmp_path / "second.log")
+    second = Process(command_of(nats_server, str(archive)), log=tmp_path / "second.log", ready="ready")
     async with asyncio.timeout(20):
-        while f"written by another process ({first.popen.pid})" not in second.log.read_text():  # noqa: ASYNC110
+        while "waiting" not in second.log.read_text():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     first.kill()
+    await asyncio.to_thread(second.wait_ready)
     await send_parcel(client, make_parcel((1,)))
     report = await settled(client, archive)
     assert (report.is_complete, report.requests) == (True, 2)

@@ -247,8 +247,13 @@ def to_parquet(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def take_lock(root: ArchiveRoot, relative: str) -> IO[str] | None:
+def take_lock(root: ArchiveRoot, relative: str, *, shared: bool = False) -> IO[str] | None:
     """Takes the lock of a local file until it is closed; None where the root is not local.
+
+    Args:
+        root: the archive.
+        relative: the file, relative to the root; it is made.
+        shared: others may have it, too, who share it.
 
     Raises:
         ArchiveLockedError: another process has it.
@@ -259,7 +264,7 @@ def take_lock(root: ArchiveRoot, relative: str) -> IO[str] | None:
     make_folders(str(path.parent))
     lock = path.open("a+")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
