@@ -17,6 +17,7 @@ from rendezvous_router.archive.store import ArchiveLockedError
 from rendezvous_router.archive.subject import Subject
 from rendezvous_router.archive.sweeping import keep_up
 from rendezvous_sdk.archive.layout import ArchiveRoot
+from rendezvous_sdk.archive.manifest import list_endpoints
 
 from tests.support.archives import DAY_US, ENDPOINT, START_US, TENANT, MadeArchive, MadeRequest
 from tests.support.caller import Caller
@@ -108,6 +109,8 @@ async def test_the_process_and_its_commands_on_an_object_store(s3: str, stack: S
     verified: dict[str, Any] = {}
 
     async def complete() -> bool:
+        if not await asyncio.to_thread(list_endpoints, ArchiveRoot.parse(root), "default"):
+            return False  # the archive's process has not come to it yet
         verified.update((await asyncio.to_thread(run_archive_command, stack, root, "verify"))[0])
         return bool(verified["pending"] == 0 and verified["decided"] == 20)
 

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rendezvous_router.archive import store as store_module
 from rendezvous_router.archive.store import ArchiveLockedError, ArchiveStore, Batch, to_parquet
 from rendezvous_router.archive.verify import StreamState, verify_endpoint
 from rendezvous_router.cli import app
-from rendezvous_sdk.archive.layout import DURABLE, SCORES, ArchiveRoot, Generation, shown_root
+from rendezvous_sdk.archive.layout import DURABLE, ArchiveRoot, Generation, shown_root
 from rendezvous_sdk.archive.manifest import ArchiveError, Entry, list_endpoints, list_tenants, put_entry, read_current
 from rendezvous_sdk.archive.schema import SignatureColumn, schema_of, signature_of
 from typer.testing import CliRunner
@@ -353,47 +352,6 @@ def test_verify_sees_that_the_end_is_gone(
         int(bool(missing)),
         warned,
     )
-
-
-def scored(root: ArchiveRoot, decided_us: int, scored_us: Sequence[int]) -> None:
-    """Writes decisions by scores at that time, one a microsecond, and scores of the first of them."""
-    names = [f"request-{number}" for number in range(3)]
-    decisions = [
-        {"request_id": name, "chosen": "boosted", "stored_at": decided_us + place, "stream_sequence": place + 1}
-        for place, name in enumerate(names)
-    ]
-    scores = [
-        {"request_id": names[place], "row": 0, "model": "boosted", "stored_at": at, "score_sequence": place + 1}
-        for place, at in enumerate(scored_us)
-    ]
-    for source, kind, rows in ((DURABLE, "decisions", decisions), (SCORES, "scores", scores)):
-        if not rows:
-            continue
-        table = pa.Table.from_pylist(rows, schema=schema_of(kind))
-        with ArchiveStore(root, "default", "credit", source) as store:
-            last_us = max(row["stored_at"] for row in rows)
-            store.write_batch(replace(batch(1, len(rows)), last_stored_unix_us=last_us, tables=[(kind, table)]))
-
-
-@pytest.mark.parametrize(
-    ("age_us", "scored_us", "lacking"),
-    [
-        (DAY_US, [-3, -2, -1], 0),
-        (DAY_US, [-3, -2], 1),
-        (DAY_US, [], 3),
-        (60_000_000, [], 0),
-    ],
-)
-def test_verify_sees_decisions_without_their_scores(
-    root: ArchiveRoot, age_us: int, scored_us: list[int], lacking: int
-) -> None:
-    """Where requests were decided by scores, some minutes ago, and the scores' archive ends before them, it is said."""
-    now = time.time_ns() // 1000 - age_us
-    scored(root, now, [now + each for each in scored_us])
-    report = verify_endpoint(root, "default", "credit")
-    told = [f"{lacking} requests were decided by scores that are not archived"] if lacking else []
-    assert [each.partition(",")[0] for each in report.warnings] == told
-    assert report.is_complete
 
 
 def test_verify_tells_what_is_pending(root: ArchiveRoot) -> None:
