@@ -7,7 +7,7 @@ from rendezvous.spec import parse_spec
 from rendezvous_proto.errors import NoAnswerError, TooLargeError
 from rendezvous_proto.frames import FrameView, encode_frame
 from rendezvous_proto.postbox import MAX_PARCEL_BYTES
-from rendezvous_proto.v1 import Frame, ItemScore, ParcelScore, ScoreRequest
+from rendezvous_proto.v1 import Frame, ItemScore, ParcelItem, ParcelScore, ScoreRequest
 from rendezvous_router.checker import AcceptedFrame
 from rendezvous_router.endpoint import compile_endpoint
 from rendezvous_router.enriching import divide
@@ -202,6 +202,21 @@ def test_budgets_are_cut_where_little_time_is_left(left_s: float, due_at: float)
     assert enrichment.due_at - 1.0 == pytest.approx(due_at / 2), "the second stage's by the same share"
 
 
+@pytest.mark.parametrize("size_bytes", [0, 120, 170, 200, 300])
+def test_parcel_with_its_notes_fits_into_a_message(size_bytes: int) -> None:
+    """What is noted of the requests counts too: many small requests with long names make no message too large."""
+    count, name = 3000, "n" * 64
+    history = {"outputs": [{"name": "h", "type": "STRING"}], "budget": "20ms", "otherwise": {"h": ""}}
+    rows = encode_frame({"a": [1] * count, "t": ["x"] * count})
+    enrichment = Enrichment(plan_of(**{name: history}), rows, [1] * count, overhead_bytes=50 * count)
+    enrichment.begin(0.0, 0.1)
+    ids = [f"r{number}" for number in range(count)]
+    answer(enrichment, name, encode_frame({"h": ["h" * size_bytes] * count}), ids=ids)
+    assert len(enrichment.finish().kept) == count
+    notes_bytes = sum(ParcelItem(provenance=notes).ByteSize() for notes in enrichment.provenance)
+    assert enrichment.frame.ByteSize() + 50 * count + notes_bytes <= MAX_PARCEL_BYTES
+
+
 def test_requests_travel_with_those_of_like_haste() -> None:
     """No budget is cut to less than half of what its request has time for, however little time others have."""
     plan = plan_of(history=HISTORY, rating=RATING)
@@ -220,6 +235,11 @@ def test_columns_that_do_not_fit_into_a_message_are_replaced() -> None:
     answer(enrichment, "rating", encode_frame({"rating": ["x" * MAX_PARCEL_BYTES] * 4}))
     assert enrichment.finish().defaults == {("rating", "TOO_LARGE"): 3}
     assert seen(enrichment)["rating"] == ["none"] * 4
+
+    enrichment = begun(plan_of(rating={**RATING, "stage": 1, "inputs": ["a"]}))
+    answer(enrichment, "rating", encode_frame({"rating": ["w", "x" * MAX_PARCEL_BYTES, "y", "z"]}))
+    assert enrichment.finish().defaults == {("rating", "TOO_LARGE"): 1}
+    assert seen(enrichment)["rating"] == ["w", "none", "none", "z"], "what others have keeps its place"
 
     enrichment = begun(plan_of(rating={**RATING, "stage": 1, "inputs": ["a"]}))
     enrichment.overhead_bytes = MAX_PARCEL_BYTES - INPUTS.ByteSize()

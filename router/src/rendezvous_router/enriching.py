@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 GROUP_BYTES = MAX_PARCEL_BYTES // 2
-"""Bytes of rows and added columns, about, from which on waiting requests go into several parcels."""
+"""Bytes of rows and what is added to them, about, from which on waiting requests go into several parcels."""
 
 
 @dataclass(slots=True, eq=False)
@@ -254,7 +254,7 @@ def divide(plan: EnrichmentPlan, requests: Sequence[Request], now: float) -> Ite
         group: list[Request] = []
         group_bytes = 0
         for request in by_haste[haste]:
-            size_bytes = request.inputs.frame.ByteSize() + request.rows * plan.row_bytes
+            size_bytes = request.inputs.frame.ByteSize() + request.rows * plan.row_bytes + plan.item_bytes
             if group and group_bytes + size_bytes > GROUP_BYTES:
                 yield group
                 group, group_bytes = [], 0

@@ -6,7 +6,7 @@ that they answered, else the declared values. Whatever an enricher does, a stage
 Source: ADR 0027.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rendezvous.enrichers import time_share
@@ -15,7 +15,7 @@ from rendezvous_proto.frames import join_frames, put_beside, repeat_row, select_
 from rendezvous_proto.postbox import MAX_PARCEL_BYTES
 from rendezvous_proto.v1 import Frame, Provenance
 
-from rendezvous_router.enrichment_plan import Enricher, EnrichmentPlan, Stage
+from rendezvous_router.enrichment_plan import NOTE_BYTES, NOTED_BYTES, Enricher, EnrichmentPlan, Stage
 from rendezvous_router.scores import ItemColumns, TakenScore
 from rendezvous_router.tally import error_name
 
@@ -180,19 +180,53 @@ class Enrichment:
         """
         if not kept:
             return None
-        room = MAX_PARCEL_BYTES - self.overhead_bytes - self.frame.ByteSize()
+        room = MAX_PARCEL_BYTES - self.overhead_bytes - self.frame.ByteSize() - self._notes_bytes(len(kept))
         frames = [self.frame]
         for name, enricher in self.stage.enrichers.items():
             added = self._columns_of(enricher, kept, whys[name])
-            if added.ByteSize() > room and enricher.default is not None:
-                whys[name] = [why or TOO_LARGE for why in whys[name]]
-                added = repeat_row(enricher.default, sum(self.rows))
+            while (excess := added.ByteSize() - room) > 0 and self._replace_largest(enricher, kept, whys[name], excess):
+                added = self._columns_of(enricher, kept, whys[name])
             if (size := added.ByteSize()) > room:
                 return name, _too_large(name, size, room)
             room -= size
             frames.append(added)
         self.frame = put_beside(frames)
         return None
+
+    def _replace_largest(self, enricher: Enricher, kept: Sequence[int], whys: list[str], excess_bytes: int) -> bool:
+        """Has defaults stand in for the largest columns of requests, until about *excess_bytes* are saved.
+
+        One request's long texts are so no other's loss. *whys* then says whose they are.
+
+        Returns:
+            Whether anything was replaced.
+        """
+        default, saved_bytes = enricher.default, 0
+        if default is None:
+            return False
+        for saving_bytes, place in sorted(self._savings(enricher, default, kept, whys), reverse=True):
+            if saved_bytes >= excess_bytes or saving_bytes <= 0:
+                break
+            whys[place] = TOO_LARGE
+            saved_bytes += saving_bytes
+        return saved_bytes > 0
+
+    def _savings(
+        self, enricher: Enricher, default: Frame, kept: Sequence[int], whys: Sequence[str]
+    ) -> Iterator[tuple[int, int]]:
+        """Yields how many bytes less the defaults take, and of which request that goes on."""
+        scores = self.scores[enricher.name].scores if enricher.name in self.scores else []
+        for place, (index, rows, why) in enumerate(zip(kept, self.rows, whys, strict=True)):
+            if not why and isinstance(columns := scores[index].columns, ItemColumns):
+                accepted = enricher.outputs.accept(columns.cut()).frame
+                yield accepted.ByteSize() - repeat_row(default, rows).ByteSize(), place
+
+    def _notes_bytes(self, requests: int) -> int:
+        """Returns how many bytes the notes on the requests take in their parcel at most, those of this stage too."""
+        noted = sum(note.ByteSize() + NOTE_BYTES for notes in self.provenance for note in notes)
+        versions = {name: len(taken.message.version) for name, taken in self.scores.items()}
+        new = sum(len(name) + max(NOTED_BYTES, versions.get(name, 0)) + NOTE_BYTES for name in self.stage.enrichers)
+        return noted + requests * new
 
     def _columns_of(self, enricher: Enricher, kept: Sequence[int], whys: Sequence[str]) -> Frame:
         """Returns an enricher's columns for the requests that go on."""

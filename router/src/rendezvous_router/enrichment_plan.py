@@ -16,6 +16,10 @@ MAX_HASTE = 4
 """The greatest haste: whoever has less than an eighth of the time from which on budgets are cut."""
 _TEXT_BYTES = 32
 """What a text or some bytes of an enricher are taken to need, for the size of parcels."""
+NOTE_BYTES = 24
+"""What the note that an enricher was asked takes in a parcel at most, beside its name and its version or the reason."""
+NOTED_BYTES = 24
+"""What a version or a reason is taken to need in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class EnrichmentPlan:
     """What all stages may take, seconds."""
     row_bytes: int
     """About what they add to a row."""
+    item_bytes: int
+    """About what they add to a request beside it."""
 
     def haste(self, left_s: float) -> int:
         """Returns how often *left_s* must be doubled until no budget is cut.
@@ -88,6 +94,7 @@ def compile_enrichment(spec: EndpointSpec) -> EnrichmentPlan | None:
         stages,
         sum(max(each.budget_s for each in stage.enrichers.values()) for stage in stages),
         sum((column_width(column.type) or _TEXT_BYTES) * prod(column.shape) for column in columns),
+        sum(len(name) + NOTE_BYTES + NOTED_BYTES for stage in stages for name in stage.enrichers),
     )
 
 
