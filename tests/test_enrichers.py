@@ -95,7 +95,14 @@ async def test_two_stages_reach_every_model_and_the_record(stack: Stack) -> None
             "first: loans=10 rating=x/10 tag=x worst=None",
             "first: loans=20 rating=y/20 tag=y worst=20",
         ]
-        seen = {score.model: list(FrameView(score.outputs)["label"]) for score in answer.reply.scores}
+        seen: dict[str, list[str]] = {}
+
+        async def have_scored() -> bool:
+            scores = [ParcelScore.FromString(data) for _, _, data in await read_stream(stack, score_stream("sum"))]
+            seen.update({score.model: list(FrameView(score.outputs)["label"]) for score in scores if not score.stage})
+            return len(seen) == 2
+
+        await eventually(have_scored, "both models have scored; the answer waits for the champion only")
         assert [text.partition(": ")[2] for text in seen["second"]] == [
             text.partition(": ")[2] for text in seen["first"]
         ]
