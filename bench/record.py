@@ -41,6 +41,7 @@ _RESULTS = Path(__file__).parent / "results"
 _CELL = Cell("rv5-record", "unary", 64, 1)
 _STEADY_SHARE = 0.3
 _TENANT = "default"
+_SETTLE_S = 2.0
 _SAMPLE_S = 0.05
 _DRAIN_TIMEOUT_S = 300.0
 
@@ -136,7 +137,7 @@ def _run_round(workshop: Workshop, system: System, archive: Path | None, top_per
 
 def _drain_backlog(workshop: Workshop, system: System, archive: Path) -> tuple[int, int, float, int]:
     """Returns the peaks of memory (to half of the backlog, to all of it), the time, and the requests archived."""
-    wanted = _stream_ends(system)
+    wanted = _settled_ends(system)
     with _archiving(workshop, system, archive) as child, _sampled_rss(child) as samples:
         started = time.perf_counter()
         _wait_until_archived(system, archive, child)
@@ -183,6 +184,19 @@ def _wait_until_archived(system: System, archive: Path, child: Child) -> None:
         if time.monotonic() > give_up:
             raise TimeoutError(f"archived up to {_archived_ends(archive)}, the streams end at {wanted}")
         time.sleep(_SAMPLE_S)
+
+
+def _settled_ends(system: System) -> dict[str, int]:
+    """Returns where the streams end once the models are through with what was asked."""
+    give_up = time.monotonic() + _DRAIN_TIMEOUT_S
+    before = _stream_ends(system)
+    while time.monotonic() < give_up:
+        time.sleep(_SETTLE_S)
+        ends = _stream_ends(system)
+        if ends == before:
+            return ends
+        before = ends
+    raise TimeoutError("the models are not through with the backlog")
 
 
 def _stream_ends(system: System) -> dict[str, int]:

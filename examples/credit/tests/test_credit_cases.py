@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from examples.credit.train import train
+
 CREDIT = Path(__file__).resolve().parents[1]
 RUN = "rendezvous-model serve examples.credit.boosted:Boosted --endpoint credit --name boosted"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trained() -> None:
+    train()
 
 
 @pytest.mark.timeout(240)

@@ -18,6 +18,7 @@ from rendezvous_router.archive.archiver import Archiver
 from rendezvous_router.archive.reading import FlushLimits
 from rendezvous_router.archive.store import ArchiveLockedError, take_lock
 from rendezvous_router.archive.upkeep import Upkeep, UpkeepOptions
+from rendezvous_router.background import give_way
 
 __all__ = ["ArchiveOptions", "run_archive"]
 
@@ -58,6 +59,7 @@ async def run_archive(options: ArchiveOptions) -> None:
         UnavailableError: the port of gRPC health is taken.
         InvalidRequestError: a name is not allowed.
     """
+    give_way()
     stop = asyncio.Event()
     drain_on_signals(stop)
     running = _Running(options)

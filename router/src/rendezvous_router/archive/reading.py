@@ -49,13 +49,13 @@ _SERVER_FAULTS = (NatsError, TimeoutError, ConnectionError)
 class FlushLimits:
     """When what was read is written, at the first limit reached; and what may be held in memory."""
 
-    messages: int = 768
+    messages: int = 2304
     """Messages; below `credit`."""
     bytes: int = 8 << 20
     """Bytes of payload; below `credit_bytes`."""
-    seconds: float = 1.0
-    """Age of the oldest message, in seconds."""
-    credit: int = 1024
+    seconds: float = 2.0
+    """Age of the oldest message, in seconds: nats-server feels the flushes of each batch."""
+    credit: int = 3072
     """Messages that may be on their way or held."""
     credit_bytes: int = 24 << 20
     """Bytes of payload that may be held, and as many again on their way."""

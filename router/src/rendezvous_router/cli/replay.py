@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from rendezvous_router.background import step_back
 from rendezvous_router.cli._archive import (
     ArchiveOption,
     EndpointOption,
@@ -27,7 +28,6 @@ from rendezvous_router.cli._archive import (
     choose_endpoint,
 )
 from rendezvous_router.cli._shared import JsonOption, cell, console, error_console, fail, new_table, print_json, run
-from rendezvous_router.replay.background import step_back
 from rendezvous_router.replay.errors import ReplayError
 from rendezvous_router.replay.job import Summary, run_job
 from rendezvous_router.replay.opening import parse_candidate_address

@@ -50,6 +50,8 @@ __all__ = [
 FORMAT = 1
 """Version of the entries and of the fixed columns."""
 
+_PIECE_BYTES = 256 << 10
+"""Flushed at once: nats-server's own flushes on the same disk, for which answers wait, come in between."""
 _TEMPORARY = ".tmp"
 _OBJECT_STORES = ("s3", "gcs", "abfs")
 
@@ -308,9 +310,11 @@ def _put_local(path: str, content: "bytes | pa.Buffer") -> None:
     temporary = f"{folder}/.{name}{_TEMPORARY}"
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            whole = memoryview(content)
+            for start in range(0, len(whole), _PIECE_BYTES):
+                file.write(whole[start : start + _PIECE_BYTES])
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -54,7 +54,8 @@ def truth_tables(feedback: str, inputs: str, outputs: Mapping[str, SignatureColu
     return (
         f"reports AS (\n{count_once(feedback, ['feedback_id'], 'stored_at, stream_sequence, batch_index')}),\n"  # noqa: S608
         "keys AS (SELECT request_id, unnest(map_keys(context)) AS key_name, unnest(map_values(context)) AS key_value "
-        f"FROM {inputs} WHERE row = 0),\n"
+        # Without outcomes by key nothing is read.
+        f"FROM {inputs} WHERE row = 0 AND EXISTS (SELECT 1 FROM reports WHERE request_id IS NULL)),\n"
         f"by_key AS (SELECT k.request_id, f.row, CASE WHEN f.row IS NULL THEN 0 ELSE 1 END AS closeness, {_told('f')} "
         "FROM reports f JOIN keys k USING (key_name, key_value) WHERE f.request_id IS NULL),\n"
         f"targets AS (\nSELECT request_id, row, CASE WHEN row IS NULL THEN 2 ELSE 3 END AS closeness, {_told('f')} "
