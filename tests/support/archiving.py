@@ -52,7 +52,15 @@ def make_parcel(rows: Sequence[int] = (1, 2), columns: Mapping[str, Any] | None 
     items = [v1.ParcelItem(request_id=new_id(), rows=each, budget_us=BUDGET_US) for each in rows]
     frame = encode_frame(dict(columns) if columns is not None else {"amount": [float(each) for each in range(total)]})
     return v1.Parcel(
-        **{"parcel_id": new_id(), "endpoint": "credit", "router": "r1", "items": items, "inputs": frame} | fields
+        **{
+            "parcel_id": new_id(),
+            "endpoint": "credit",
+            "router": "r1",
+            "spec_revision": 1,
+            "items": items,
+            "inputs": frame,
+        }
+        | fields
     )
 
 
