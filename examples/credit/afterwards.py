@@ -48,7 +48,7 @@ def _write_outcomes(path: Path, defaulted: Mapping[str, bool]) -> None:
 
 
 def _await_archive(stack: Stack, outcomes: int) -> None:
-    """Waits until the archive has the outcomes: it writes once a second."""
+    """Waits until the archive has the outcomes: it writes every two seconds."""
     end = time.monotonic() + _ARCHIVED_S
     while time.monotonic() < end:
         with open_archive(stack.archive, endpoint=ENDPOINT) as archive:

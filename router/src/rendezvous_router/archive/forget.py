@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from rendezvous_sdk.archive.durable import put_bytes
 from rendezvous_sdk.archive.layout import DURABLE, SCORES, ArchiveRoot, file_name, manifest_folder
 from rendezvous_sdk.archive.manifest import (
     ArchivedFile,
     ArchiveError,
     Entry,
     Note,
-    put_bytes,
     put_entry,
     read_current,
 )

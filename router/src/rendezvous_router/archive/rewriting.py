@@ -3,21 +3,20 @@
 Memory is bounded by the largest row group, of which there are at most two at a time, whatever the files' sizes.
 """
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from rendezvous_sdk.archive.durable import DurableSink
 from rendezvous_sdk.archive.layout import ArchiveRoot
-from rendezvous_sdk.archive.manifest import ArchivedFile, ArchiveError, flush_folder, make_folders
+from rendezvous_sdk.archive.manifest import ArchivedFile, ArchiveError
 from rendezvous_sdk.archive.schema import schema_id
 
-__all__ = ["DurableSink", "RowGroups", "filtered", "read_groups", "write_groups"]
+__all__ = ["RowGroups", "filtered", "read_groups", "write_groups"]
 
 ROW_GROUP_BYTES = 16 << 20
 """Size in memory from which rows become a row group."""
@@ -50,56 +49,6 @@ class _Hashing:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
-
-
-class DurableSink:
-    """A file that appears whole, and durably, when the `with` block ends without an error; else not at all.
-
-    On an object store what was sent before an error stays an unfinished upload, of which the store knows by itself.
-
-    Args:
-        root: the archive.
-        relative: where, relative to the root; folders are made.
-    """
-
-    def __init__(self, root: ArchiveRoot, relative: str) -> None:
-        self._root = root
-        self._path = root.at(relative)
-        folder, _, name = self._path.rpartition("/")
-        self._folder = folder
-        # Object stores show nothing before the upload is complete; others rename.
-        self._is_renamed = root.filesystem.type_name not in ("s3", "gcs", "abfs")
-        self._writes_to = f"{folder}/.{name}.tmp" if self._is_renamed else self._path
-        self.stream: Any = None
-
-    def __enter__(self) -> Self:
-        if self._root.is_local:
-            make_folders(self._folder)
-        elif self._is_renamed:
-            self._root.filesystem.create_dir(self._folder)
-        self.stream = self._root.filesystem.open_output_stream(self._writes_to)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._abandon()
-            return
-        self.stream.close()
-        if self._root.is_local:
-            _flush_file(self._writes_to)
-            os.replace(self._writes_to, self._path)
-            flush_folder(self._folder)
-        elif self._is_renamed:
-            self._root.filesystem.move(self._writes_to, self._path)
-
-    def _abandon(self) -> None:
-        abort = getattr(self.stream, "abort", None)
-        if abort is not None:
-            abort()
-            return
-        with contextlib.suppress(OSError):
-            self.stream.close()
-            self._root.filesystem.delete_file(self._writes_to)
 
 
 @dataclass(slots=True)
@@ -207,11 +156,3 @@ def _join(groups: RowGroups) -> Iterator[pa.Table]:
 def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
     yield first
     yield from rest
-
-
-def _flush_file(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

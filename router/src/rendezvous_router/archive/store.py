@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from rendezvous_sdk.archive.durable import make_folders, put_bytes
 from rendezvous_sdk.archive.layout import (
     ArchiveRoot,
     Generation,
@@ -35,8 +36,6 @@ from rendezvous_sdk.archive.manifest import (
     Entry,
     EntryRange,
     list_ranges,
-    make_folders,
-    put_bytes,
     put_entry,
     read_entry,
     select_current,

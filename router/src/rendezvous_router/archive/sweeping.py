@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow.fs as pafs
+from rendezvous_sdk.archive.durable import put_bytes
 from rendezvous_sdk.archive.layout import (
     ArchiveRoot,
     Generation,
@@ -28,7 +29,6 @@ from rendezvous_sdk.archive.manifest import (
     Entry,
     list_ranges,
     list_sources,
-    put_bytes,
     read_current,
     select_current,
 )

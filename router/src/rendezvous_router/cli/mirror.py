@@ -26,6 +26,7 @@ from rendezvous_router.cli._shared import (
     fail,
     new_table,
     print_json,
+    progress_bar,
     run,
 )
 from rendezvous_router.cli.replay import parse_rate
@@ -122,13 +123,8 @@ async def _mirror(job: MirrorJob, nats: str | None, *, as_json: bool) -> None:
 
 
 def _progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}: {task.completed:,} requests"),
-        TimeElapsedColumn(),
-        console=error_console,
-        transient=True,
-        disable=not error_console.is_terminal,
+    return progress_bar(
+        SpinnerColumn(), TextColumn("{task.description}: {task.completed:,} requests"), TimeElapsedColumn()
     )
 
 

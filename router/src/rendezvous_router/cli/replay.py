@@ -27,7 +27,17 @@ from rendezvous_router.cli._archive import (
     check_span,
     choose_endpoint,
 )
-from rendezvous_router.cli._shared import JsonOption, cell, console, error_console, fail, new_table, print_json, run
+from rendezvous_router.cli._shared import (
+    JsonOption,
+    cell,
+    console,
+    error_console,
+    fail,
+    new_table,
+    print_json,
+    progress_bar,
+    run,
+)
 from rendezvous_router.replay.errors import ReplayError
 from rendezvous_router.replay.job import Summary, run_job
 from rendezvous_router.replay.opening import parse_candidate_address
@@ -149,16 +159,13 @@ async def _replay(job: ReplayJob, *, as_json: bool) -> None:
 
 
 def _progress() -> Progress:
-    return Progress(
+    return progress_bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("rows"),
         _RateColumn(),
         TimeRemainingColumn(),
-        console=error_console,
-        transient=True,
-        disable=not error_console.is_terminal,
     )
 
 

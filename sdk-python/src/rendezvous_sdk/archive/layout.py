@@ -130,7 +130,7 @@ class Generation:
     """
 
     created_unix_us: int
-    """When the stream was created, microseconds since 1970-01-01 UTC; 0 where there is no stream (replay)."""
+    """When the stream was created, microseconds since 1970-01-01 UTC; of a replay: that of the inputs."""
     number: int = 1
     """1, and one more each time that the stream lost its end."""
     begin: int = 1

@@ -8,16 +8,15 @@ Source: ADR 0021.
 
 import contextlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import PurePosixPath
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 from rendezvous_proto.errors import UnavailableError
 
+from rendezvous_sdk.archive.durable import put_bytes
 from rendezvous_sdk.archive.layout import (
     ArchiveRoot,
     Generation,
@@ -33,13 +32,10 @@ __all__ = [
     "Entry",
     "EntryRange",
     "Note",
-    "flush_folder",
     "list_endpoints",
     "list_ranges",
     "list_sources",
     "list_tenants",
-    "make_folders",
-    "put_bytes",
     "put_entry",
     "read_current",
     "read_entry",
@@ -49,11 +45,6 @@ __all__ = [
 
 FORMAT = 1
 """Version of the entries and of the fixed columns."""
-
-_PIECE_BYTES = 256 << 10
-"""Flushed at once: nats-server's own flushes on the same disk, for which answers wait, come in between."""
-_TEMPORARY = ".tmp"
-_OBJECT_STORES = ("s3", "gcs", "abfs")
 
 
 class ArchiveError(UnavailableError):
@@ -261,76 +252,6 @@ def remove_entry(root: ArchiveRoot, tenant: str, endpoint: str, entry: Entry) ->
     """Takes a superseded entry out of the manifest; one that is gone already is no error."""
     with contextlib.suppress(FileNotFoundError):
         root.filesystem.delete_file(root.at(f"{manifest_folder(tenant, endpoint, entry.source)}/{entry.name}"))
-
-
-def put_bytes(root: ArchiveRoot, relative: str, content: "bytes | pa.Buffer") -> None:
-    """Writes a file durably and at once: no reader and no crash sees half of it.
-
-    Locally: a temporary file, flushed, renamed, its folder flushed. On an object store: one put. Elsewhere (HDFS): a
-    temporary file, moved.
-
-    Args:
-        root: the archive.
-        relative: where, relative to the root; folders are made.
-        content: the bytes.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    path = root.at(relative)
-    if root.is_local:
-        _put_local(path, content)
-    elif root.filesystem.type_name in _OBJECT_STORES:
-        _put(root.filesystem, path, content)
-    else:
-        folder, _, name = path.rpartition("/")
-        root.filesystem.create_dir(folder)
-        temporary = f"{folder}/.{name}{_TEMPORARY}"
-        _put(root.filesystem, temporary, content)
-        root.filesystem.move(temporary, path)
-
-
-def flush_folder(folder: str) -> None:
-    """Flushes a local folder: what was renamed into it stays there after a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _put(filesystem: pafs.FileSystem, path: str, content: "bytes | pa.Buffer") -> None:
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(content)
-
-
-def _put_local(path: str, content: "bytes | pa.Buffer") -> None:
-    folder, _, name = path.rpartition("/")
-    make_folders(folder)
-    temporary = f"{folder}/.{name}{_TEMPORARY}"
-    try:
-        with open(temporary, "wb") as file:
-            whole = memoryview(content)
-            for start in range(0, len(whole), _PIECE_BYTES):
-                file.write(whole[start : start + _PIECE_BYTES])
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    flush_folder(folder)
-
-
-def make_folders(folder: str) -> None:
-    """Makes a local folder and those above it; each new one is flushed into the one above."""
-    if os.path.isdir(folder):
-        return
-    above = str(PurePosixPath(folder).parent)
-    make_folders(above)
-    os.makedirs(folder, exist_ok=True)
-    flush_folder(above)
 
 
 def _partitions(root: ArchiveRoot, folder: str, prefix: str) -> list[str]:
