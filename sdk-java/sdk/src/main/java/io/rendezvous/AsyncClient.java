@@ -169,6 +169,7 @@ public final class AsyncClient implements AutoCloseable {
                 call(traced, ScoreGrpc.getScoreMethod(), built, attempts);
         CompletableFuture<Answer> answer = new CompletableFuture<>();
         reply.whenComplete((came, error) -> {
+            span.end(error); // before the caller goes on: a program that ends then has the span
             if (error == null) {
                 answer.complete(new Answer(came));
             } else {
@@ -176,7 +177,7 @@ public final class AsyncClient implements AutoCloseable {
             }
         });
         answer.whenComplete((came, error) -> {
-            span.end(error);
+            span.end(error); // of a caller that cancelled
             reply.cancel(true);
         });
         return answer;

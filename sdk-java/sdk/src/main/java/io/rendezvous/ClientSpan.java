@@ -13,6 +13,7 @@ import io.rendezvous.v1.ScoreRequest;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** The span of one request that a client sends, retries included, and the context that goes with it. */
 final class ClientSpan {
@@ -22,6 +23,7 @@ final class ClientSpan {
     private final Span span;
     private final String traceparent;
     private final String tracestate;
+    private final AtomicBoolean ended = new AtomicBoolean();
 
     private ClientSpan(Span span, String traceparent, String tracestate) {
         this.span = span;
@@ -90,8 +92,11 @@ final class ClientSpan {
                 .build();
     }
 
-    /** Ends it; the error is null where there is an answer. */
+    /** Ends it, once; the error is null where there is an answer. */
     void end(Throwable error) {
+        if (!ended.compareAndSet(false, true)) {
+            return;
+        }
         if (error instanceof CancellationException) {
             span.setAttribute("rpc.response.status_code", "CANCELLED");
         } else if (error == null) {

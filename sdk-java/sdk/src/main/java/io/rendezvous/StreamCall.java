@@ -86,7 +86,7 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
 
     @Override
     public void onError(Throwable failure) {
-        done.completeExceptionally(server.failure(failure));
+        fail(server.failure(failure));
     }
 
     @Override
@@ -94,9 +94,14 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
         if (sent.isEmpty()) {
             done.complete(null);
         } else {
-            done.completeExceptionally(
-                    new InternalException("the stream ended with " + sent.size() + " requests unanswered"));
+            fail(new InternalException("the stream ended with " + sent.size() + " requests unanswered"));
         }
+    }
+
+    /** Spans end before the caller goes on: a program that ends then has them. */
+    private void fail(Throwable error) {
+        endSpans(error);
+        done.completeExceptionally(error);
     }
 
     private synchronized void endSpans(Throwable error) {
@@ -126,7 +131,7 @@ final class StreamCall implements ClientResponseObserver<ScoreRequest, ScoreRepl
         try {
             step.run();
         } catch (RuntimeException error) {
-            done.completeExceptionally(error);
+            fail(error);
         }
     }
 }

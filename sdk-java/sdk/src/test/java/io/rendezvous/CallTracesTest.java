@@ -145,6 +145,16 @@ class CallTracesTest {
         }
     }
 
+    /** Whoever has the answer has the span: a program that ends then loses none. */
+    @Test
+    void spansEndBeforeTheirCallerGoesOn() {
+        for (int asked = 1; asked <= 300; asked++) {
+            client.score(x(1));
+            assertEquals(asked, spans(SpanKind.CLIENT).size());
+            assertEquals(asked, spans(SpanKind.SERVER).size());
+        }
+    }
+
     /** A request is one span at its client, however often it is sent. */
     @Test
     void retriesAreOneSpan() {
