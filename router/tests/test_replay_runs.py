@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from rendezvous_proto.errors import InvalidOutputError, ModelFailedError
 from rendezvous_router.archive.store import ArchiveStore
 from rendezvous_router.archive.verify import verify_endpoint
 from rendezvous_router.cli import app
+from rendezvous_router.own_session import is_weighed_with_others
 from rendezvous_router.replay.errors import CandidateGoneError
 from rendezvous_router.replay.history import History
 from rendezvous_router.replay.options import ReplayLimits
@@ -334,10 +336,39 @@ def test_a_replay_steps_back_with_what_it_starts() -> None:
     code = (
         "import os, subprocess, sys, threading\n"
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-        "from rendezvous_router.replay.background import step_back\n"
+        "from rendezvous_router.background import step_back\n"
         "step_back()\n"
         "print(*{os.sched_getscheduler(int(each)) for each in os.listdir('/proc/self/task')}, flush=True)\n"
         f"subprocess.run([sys.executable, '-c', {ask!r}], check=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == [str(os.SCHED_IDLE), str(os.SCHED_IDLE), "19"]
+
+
+def test_all_of_a_replay_is_the_least_of_its_machine(recorded: Recorded) -> None:
+    """Process, candidate and its NATS are idle tasks of a session whose share is the least; its starter is not."""
+    target = f"{sys.executable} -m tests.support.replayed_program"
+    arguments = command(recorded.folder, "--model", "doubled:3", "--run", target, "--rate", "1/s", "--rows", "1")
+    arguments.remove("--eager")
+    is_grouped = Path("/proc/self/autogroup").exists()
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            while not any(_runs("tests.support.replayed_program", each) for each in _started(process)):
+                assert process.poll() is None
+                time.sleep(0.02)
+            mine = [each for each in _started(process) if not _runs("rendezvous_router.lifeline", each)]
+            policies = {os.sched_getscheduler(each.pid) for each in mine}
+            shares = {Path(f"/proc/{each.pid}/autogroup").read_text().split()[-1] for each in mine if is_grouped}
+        finally:
+            process.terminate()
+    assert len(mine) >= 2 + is_weighed_with_others()
+    assert policies == {os.SCHED_IDLE}
+    assert shares == ({"19"} if is_grouped else set())
+
+
+def _started(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def _runs(module: str, process: psutil.Process) -> bool:
+    return process.cmdline()[1:3] == ["-m", module]

@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import re
+import sys
 import time
 from typing import Annotated, NoReturn
 
@@ -38,6 +39,7 @@ from rendezvous_router.cli._shared import (
     progress_bar,
     run,
 )
+from rendezvous_router.own_session import follow_starter, is_weighed_with_others, run_in_own_session
 from rendezvous_router.replay.errors import ReplayError
 from rendezvous_router.replay.job import Summary, run_job
 from rendezvous_router.replay.opening import parse_candidate_address
@@ -136,8 +138,16 @@ def replay(
     except (InvalidRequestError, ReplayError, ValueError) as error:
         _refuse(str(error))
     if not eager:
-        step_back()
+        _step_back()
     run(_replay(job, as_json=as_json))
+
+
+def _step_back() -> None:
+    """Leaves the processor to whoever answers; does not return where that takes another process."""
+    follow_starter()
+    if is_weighed_with_others():
+        raise typer.Exit(run_in_own_session([sys.executable, "-m", "rendezvous_router.cli", *sys.argv[1:]]))
+    step_back()
 
 
 async def _replay(job: ReplayJob, *, as_json: bool) -> None:

@@ -48,14 +48,24 @@ class Program:
         environment: variables beyond this process's own.
         log: file that takes its standard error.
         says_ready: whether it is a model program, which prints a line when it is ready.
+        own_session: whether it has a session of its own; else it shares this one's, and its share of the processor.
     """
 
-    def __init__(self, command: str, *, environment: Mapping[str, str], log: Path, says_ready: bool = True) -> None:
+    def __init__(
+        self,
+        command: str,
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        says_ready: bool = True,
+        own_session: bool = True,
+    ) -> None:
         self.command = command
         self.log = log
         self.stdout: list[str] = []
         self.ready: Ready | None = None
         self._says_ready = says_ready
+        self._own_session = own_session
         self._misspelt = ""
         self._started = time.monotonic()
         self._command = shlex.split(command)
@@ -90,7 +100,8 @@ class Program:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=errors,
                     env=self._environment,
-                    start_new_session=True,
+                    start_new_session=self._own_session,
+                    process_group=None if self._own_session else 0,
                     limit=_STDOUT_LINE_BYTES,
                 )
             except OSError as error:

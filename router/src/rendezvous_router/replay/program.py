@@ -47,6 +47,7 @@ async def started_candidate(
 
     The program finds in its environment what every model program finds there; NATS is an empty one of its own, with
     the endpoint's streams, so it becomes ready as ever and gets no parcel. Both end also when this process is killed.
+    They belong to this process's session, and so to what it has stepped back with.
 
     Args:
         command: command line, without shell syntax.
@@ -63,7 +64,9 @@ async def started_candidate(
     lifeline = await _open_lifeline()
     try:
         server = NatsServer(store=folder / "nats", relaxed=True)
-        serving = Program(shlex.join(server.prepare()), environment={}, log=folder / "nats.log", says_ready=False)
+        serving = Program(
+            shlex.join(server.prepare()), environment={}, log=folder / "nats.log", says_ready=False, own_session=False
+        )
         programs.append(serving)
         await _start(serving, lifeline)
         await serving.beside(_until_accepting(server))
@@ -77,7 +80,7 @@ async def started_candidate(
             "RENDEZVOUS_GRPC_PORT": "0",
             **dict.fromkeys(_UNSET, ""),
         }
-        program = Program(command, environment=told, log=folder / "program.log")
+        program = Program(command, environment=told, log=folder / "program.log", own_session=False)
         programs.append(program)
         await _start(program, lifeline)
         ready = await program.wait_ready(ready_limit_s)
