@@ -1,7 +1,9 @@
 """Puts a running system under one load and measures what it answers and what it costs."""
 
+import statistics
 import subprocess
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import psutil
@@ -32,6 +34,16 @@ def make_load(system: System, cell: Cell, *, warm_up_s: float, measure_s: float)
         measure_s=measure_s,
         parse=system.parse,
     )
+
+
+def neighbours_apart(figures: Sequence[float]) -> float:
+    """Returns the median, over neighbours of a series measured alike, of the larger one for each unit of the smaller.
+
+    A change by that ratio or less is noise. One figure has no neighbour: 1.
+    """
+    if len(figures) < 2:
+        return 1.0
+    return statistics.median(max(pair) / min(pair) for pair in pairwise(figures))
 
 
 def measure(system: System, load: Load) -> Measurement:

@@ -1,18 +1,22 @@
 """The process that archives, killed at random moments, stopped, and told by URL where to write."""
 
 import asyncio
+import os
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from rendezvous_router.nats_server import NatsServer
+from rendezvous_router.own_session import is_weighed_alone, is_weighed_with_others
 from rendezvous_sdk.nats_connection import Connection, connect
 
 from tests.support.archiving import apply, credit_spec, make_parcel, rows_of, send_parcel, settled
 from tests.support.processes import Process, python
 
+IS_WEIGHED = is_weighed_alone() or is_weighed_with_others()
 COMMAND = python("-m", "rendezvous_router.cli", "archive")
 
 
@@ -133,3 +137,33 @@ async def test_a_process_waits_for_one_that_ends(client: Connection, nats_server
     report = await settled(client, archive)
     assert (report.is_complete, report.requests) == (True, 2)
     assert await asyncio.to_thread(second.stop) == 0
+
+
+async def test_it_takes_more_of_the_processor_while_it_is_behind(
+    client: Connection, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """Whoever answers comes first, but a stream does not keep for ever what is not archived."""
+    parcel = make_parcel((1,))
+    for _ in range(17):
+        await asyncio.gather(*(send_parcel(client, parcel) for _ in range(100)))
+    log = tmp_path / "archive.log"
+    process = Process(command_of(nats_server, str(tmp_path / "archive")), log=log, ready="ready", new_session=True)
+    await asyncio.to_thread(process.wait_ready)
+    shares = [share_of(process.popen.pid)]
+    give_up = time.monotonic() + 40
+    while shares[-1] != "19" or len(shares) < 3:
+        if not IS_WEIGHED:
+            break
+        assert time.monotonic() < give_up, shares
+        await asyncio.sleep(0.05)
+        if (share := share_of(process.popen.pid)) != shares[-1]:
+            shares.append(share)
+    assert await asyncio.to_thread(process.stop) == 0
+    assert shares == (["19", "10", "19"] if IS_WEIGHED else ["10"])
+
+
+def share_of(pid: int) -> str:
+    """Nice value of a process's session where sessions are weighed, else its own."""
+    if IS_WEIGHED:
+        return Path(f"/proc/{pid}/autogroup").read_text().split()[-1]
+    return str(os.getpriority(os.PRIO_PROCESS, pid))

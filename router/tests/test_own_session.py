@@ -1,6 +1,5 @@
 """A program that runs itself again in a session of its own: it stays one program for whoever started it."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rendezvous_router.own_session import is_weighed_with_others
 
 STARTS = """
 import sys
@@ -104,12 +102,19 @@ def test_both_stop_and_go_on() -> None:
 
 
 def test_only_who_shares_its_weight_is_run_again() -> None:
-    """Who leads its session has its weight to itself; the others share one, where the kernel groups by session."""
-    ask = "from rendezvous_router.own_session import is_weighed_with_others as ask; print(ask())"
-    led = subprocess.run(
-        [sys.executable, "-c", ask], check=True, capture_output=True, text=True, start_new_session=True
-    )
-    assert led.stdout.strip() == "False"
+    """Who leads its session has its weight to itself; the others share one, where the kernel weighs sessions at all."""
+    ask = "import rendezvous_router.own_session as it; print(it.is_weighed_alone(), it.is_weighed_with_others())"
+
+    def told(*, leads: bool) -> list[str]:
+        command = [sys.executable, "-c", ask]
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, start_new_session=leads
+        ).stdout.split()
+
+    alone, with_others = told(leads=True)[0], told(leads=False)[1]
+    assert told(leads=True) == [alone, "False"]
+    assert told(leads=False) == ["False", with_others]
+    assert alone == with_others
     enabled = Path("/proc/sys/kernel/sched_autogroup_enabled")
-    is_grouped = enabled.exists() and enabled.read_text().strip() == "1"
-    assert is_weighed_with_others() == (is_grouped and os.getsid(0) != os.getpid())
+    if not enabled.exists() or enabled.read_text().strip() != "1":
+        assert alone == "False"

@@ -4,7 +4,8 @@ Where Linux groups processes by session (`sched_autogroup_enabled`), a nice valu
 the group has one of its own; it is set where this process leads its session, as it does under `rendezvous up`.
 
 Linux's policy `SCHED_IDLE` does what a nice value does not: a task that wakes up runs at once, instead of waiting for
-the present one's slice to end, and a core that runs nothing else counts as free. Elsewhere: nice 19.
+the present one's slice to end, and a core that runs nothing else counts as free. Elsewhere: nice 19. Who is not the
+superuser cannot take that back, but what a session gets can be changed at any time.
 
 Source: `sched(7)`; ADR 0025.
 """
@@ -16,12 +17,40 @@ from pathlib import Path
 
 import pyarrow as pa
 
-__all__ = ["give_way", "step_back"]
+from rendezvous_router.own_session import is_weighed_alone
+
+__all__ = ["Courtesy", "step_back"]
 
 _NICEST = 19
 _NICER = 10
 _AUTOGROUP = Path("/proc/self/autogroup")
 _THREADS = Path("/proc/self/task")
+
+
+class Courtesy:
+    """Leaves the processor to others from now on, but takes a tenth of it while it is behind.
+
+    Where it cannot change its share later, it takes about a tenth of what others get from the beginning: a process that
+    stood still for hours on a busy machine would lose what it is there to keep.
+    """
+
+    def __init__(self) -> None:
+        self._is_adjustable = is_weighed_alone()
+        self._nice = _NICEST
+        if self._is_adjustable:
+            step_back()
+        else:
+            _be_nice(_NICER)
+
+    def set_behind(self, is_behind: bool) -> None:
+        """Takes a tenth, or next to nothing; cheap when nothing changes."""
+        wanted = _NICER if is_behind else _NICEST
+        if not self._is_adjustable or wanted == self._nice:
+            return
+        # The kernel allows a change each 0.1 s; then it is done at the next call.
+        with contextlib.suppress(OSError):
+            _AUTOGROUP.write_text(str(wanted))
+            self._nice = wanted
 
 
 def step_back() -> None:
@@ -34,11 +63,6 @@ def step_back() -> None:
             # Threads end at any time, and a container may forbid it: then being nice has to do.
             with contextlib.suppress(OSError):
                 os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
-
-
-def give_way() -> None:
-    """Gives this process about a tenth of what others get where all want the processor; it never stands still."""
-    _be_nice(_NICER)
 
 
 def _be_nice(value: int) -> None:

@@ -16,20 +16,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["follow_starter", "is_weighed_with_others", "run_in_own_session"]
+__all__ = ["follow_starter", "is_weighed_alone", "is_weighed_with_others", "run_in_own_session"]
 
 _ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_CGROUPS = Path("/proc/self/cgroup")
+_CGROUP_NAMESPACE = Path("/proc/self/ns/cgroup")
+_FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"  # PROC_CGROUP_INIT_INO: in any other, paths do not tell where they are
 _STARTER = "RENDEZVOUS_STARTER_FD"
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
+def is_weighed_alone() -> bool:
+    """Tells whether this process leads a session that the kernel weighs against others as one."""
+    return _are_sessions_weighed() and os.getsid(0) == os.getpid()
+
+
 def is_weighed_with_others() -> bool:
     """Tells whether this process shares its weight with the session of another."""
+    return _are_sessions_weighed() and os.getsid(0) != os.getpid()
+
+
+def _are_sessions_weighed() -> bool:
+    """Tells it for this process: in a control group, as containers have, only the group's share counts."""
     try:
-        is_grouped = _ENABLED.read_text().strip() == "1"
+        if _ENABLED.read_text().strip() != "1" or os.readlink(_CGROUP_NAMESPACE) != _FIRST_CGROUP_NAMESPACE:
+            return False
+        groups = [line.split(":", 2) for line in _CGROUPS.read_text().splitlines()]
     except OSError:  # another kernel, or it does not show it
         return False
-    return is_grouped and os.getsid(0) != os.getpid()
+    return all(path == "/" for _, controllers, path in groups if not controllers or "cpu" in controllers.split(","))
 
 
 def run_in_own_session(command: Sequence[str]) -> int:

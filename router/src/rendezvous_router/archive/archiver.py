@@ -61,6 +61,11 @@ class Archiver:
         """What keeps endpoints from being archived."""
         return [fault for archive, _ in self._running.values() for fault in archive.faults]
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waits for it, at some endpoint, than it may hold."""
+        return any(archive.is_behind for archive, _ in self._running.values())
+
     def endpoints(self) -> list[str]:
         """Returns the endpoints that are archived now; may be called from another thread."""
         return list(self._running)

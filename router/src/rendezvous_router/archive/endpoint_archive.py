@@ -81,6 +81,11 @@ class EndpointArchive:
         """What keeps it from archiving; empty: nothing does."""
         return [reader.fault for reader in (self._durable, self._scores) if reader.fault]
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waits for it than it may hold."""
+        return self._durable.is_behind or self._scores.is_behind
+
     async def run(self) -> None:
         """Archives until `stop`; what was read is in the archive and acknowledged when this returns."""
         async with asyncio.TaskGroup() as tasks:

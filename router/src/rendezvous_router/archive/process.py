@@ -18,7 +18,7 @@ from rendezvous_router.archive.archiver import Archiver
 from rendezvous_router.archive.reading import FlushLimits
 from rendezvous_router.archive.store import ArchiveLockedError, take_lock
 from rendezvous_router.archive.upkeep import Upkeep, UpkeepOptions
-from rendezvous_router.background import give_way
+from rendezvous_router.background import Courtesy
 
 __all__ = ["ArchiveOptions", "run_archive"]
 
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _LOCK = ".archive.lock"
 _ENDING_S = 5.0
 _POLL_S = 0.1
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +60,19 @@ async def run_archive(options: ArchiveOptions) -> None:
         UnavailableError: the port of gRPC health is taken.
         InvalidRequestError: a name is not allowed.
     """
-    give_way()
+    courtesy = Courtesy()
     stop = asyncio.Event()
     drain_on_signals(stop)
     running = _Running(options)
     serving = asyncio.create_task(running.serve())
     stopping = asyncio.create_task(stop.wait())
+    hurrying = asyncio.create_task(running.hurry_when_behind(courtesy))
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     if running.archiver is not None:
         running.archiver.stop()
         await asyncio.wait((serving,))
     failure = serving.exception() if serving.done() else None
-    await end_tasks(serving, stopping)
+    await end_tasks(serving, stopping, hurrying)
     await running.close()
     if failure is not None:
         raise failure
@@ -101,6 +103,12 @@ class _Running:
         door = f", grpc {options.grpc_host}:{self._door.port}" if self._door is not None else ""
         typer.echo(f"ready: archive {options.root.text}, tenant {options.tenant}{door}")
         await self.archiver.run()
+
+    async def hurry_when_behind(self, courtesy: Courtesy) -> None:
+        """Takes more of the processor for as long as it is behind; never returns."""
+        while True:
+            courtesy.set_behind(self.archiver is not None and self.archiver.is_behind)
+            await asyncio.sleep(_LOOK_S)
 
     async def _take_locks(self) -> None:
         """Makes sure that no other process archives the same; waits a little for one that is about to end.

@@ -40,6 +40,7 @@ _ACK_WAIT_S = 60.0
 _FIRST_PAUSE_S = 0.2
 _LAST_PAUSE_S = 10.0
 _ABSENT_PAUSE_S = 0.5
+_BEHIND_S = 5.0
 _SHORT_REPLY = 9  # tokens of $JS.ACK without domain and account
 _STORAGE_FAULTS = (OSError, ArchiveError, pa.ArrowException)
 _SERVER_FAULTS = (NatsError, TimeoutError, ConnectionError)
@@ -105,6 +106,7 @@ class StreamReader:
         self.source = source
         self.fault = ""
         """What keeps it from archiving; empty: nothing does."""
+        self._behind_at = float("-inf")
         self._client = client
         self._root = root
         self._tenant = tenant
@@ -121,6 +123,11 @@ class StreamReader:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waited in the stream, of late, than it may hold."""
+        return time.monotonic() - self._behind_at < _BEHIND_S
 
     async def run(self) -> None:
         """Archives until `stop`; whatever fails is tried again, with growing pauses. What was read is archived then."""
@@ -249,7 +256,9 @@ class StreamReader:
             return
         tokens = msg.reply.split(".")
         place = 5 if len(tokens) == _SHORT_REPLY else 7
-        sequence, numbered, stored_ns = map(int, tokens[place : place + 3])
+        sequence, numbered, stored_ns, pending = map(int, tokens[place : place + 4])
+        if pending > self._limits.credit:
+            self._behind_at = time.monotonic()
         buffer = self._buffer
         if numbered != self._consumer_sequence + 1 or sequence <= buffer.last:
             self._break(f"message {numbered} of its consumer came after {self._consumer_sequence}")

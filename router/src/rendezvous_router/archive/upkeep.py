@@ -88,7 +88,8 @@ class Upkeep:
 
     def _run(self) -> None:
         if sys.platform == "linux":  # elsewhere that would be the whole process
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
         pause_s = self._options.interval_s
         while not self._stopping.wait(pause_s):
             started = time.monotonic()
