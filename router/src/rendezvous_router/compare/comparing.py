@@ -103,22 +103,35 @@ class _Asking:
         sides = _choose(census, self._question)
         slices = census.slices(sides)
         columns = find_columns(self._archive, self._question)
-        truths = gather_truths(self._connection, columns)
-        if self._question.positive is not None:
-            check_positive(self._connection, columns, self._question.positive, truths_are_text=truths.is_text)
-        target = self._target(columns, truths, sides[0], slices[0])
-        self._leave_out(truths, target)
         one_row = census.have_one_row(sides)
-        known = KnownTruths(self._connection, truths, self._vocabulary, positive=target.positive, one_row=one_row)
-        grouping = self._grouping()
-        reader = Reader(
+        with Reader(
             self._connection.cursor(),
             columns,
             sides,
             condition=self._condition,
             vocabulary=self._vocabulary,
             one_row=one_row,
-        )
+        ) as reader:
+            reader.start(slices)
+            return self._compare(reader, census, sides, slices, columns, one_row=one_row)
+
+    def _compare(
+        self,
+        reader: Reader,
+        census: Census,
+        sides: tuple[Side, Side],
+        slices: list[Slice],
+        columns: Columns,
+        *,
+        one_row: bool,
+    ) -> Comparison:
+        truths = gather_truths(self._connection, columns)
+        if self._question.positive is not None:
+            check_positive(self._connection, columns, self._question.positive, truths_are_text=truths.is_text)
+        target = self._target(columns, truths, sides[0], slices[0])
+        self._leave_out(truths, target)
+        known = KnownTruths(self._connection, truths, self._vocabulary, positive=target.positive, one_row=one_row)
+        grouping = self._grouping()
         tally = Tally(
             target,
             groups=len(grouping.names) if grouping else 0,
@@ -129,7 +142,7 @@ class _Asking:
             are_live=all(side.is_live for side in sides),
             has_scores=columns.score is not None,
         )
-        for part, pairs in reader.pairs(slices):
+        for part, pairs in reader.pairs():
             tally.add(pairs, known.of(pairs), grouping.of(part, pairs) if grouping and pairs.count else None)
         return self._told(tally, reader, columns, sides, target, grouping)
 

@@ -5,10 +5,11 @@ requests take a slice's memory, whatever the archive has. The chance that any tw
 accident is about one in ten million.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 import duckdb
 import numpy as np
@@ -27,7 +28,7 @@ _MOST_LABELS = 1000
 
 
 class Vocabulary:
-    """Numbers of labels, the same in every batch."""
+    """Numbers of labels, the same in every batch. Thread-safe."""
 
     OTHER = -2
     """Number of labels beyond the thousandth: they equal none."""
@@ -38,6 +39,7 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._lock = Lock()
 
     @property
     def names(self) -> list[str]:
@@ -46,9 +48,10 @@ class Vocabulary:
 
     def number(self, label: str) -> int:
         """Returns a label's number."""
-        if label not in self._numbers and len(self._numbers) >= _MOST_LABELS:
-            return self.OTHER
-        return self._numbers.setdefault(label, len(self._numbers))
+        with self._lock:
+            if label not in self._numbers and len(self._numbers) >= _MOST_LABELS:
+                return self.OTHER
+            return self._numbers.setdefault(label, len(self._numbers))
 
     def encode(self, labels: pa.ChunkedArray) -> _Array:
         """Returns the number of each label, int16."""
@@ -122,7 +125,7 @@ class Unpaired:
 
 
 class Reader:
-    """Reads the pairs of two models, slice by slice.
+    """Reads the pairs of two models, slice by slice: `start`, then `pairs`. Ends its threads as a context manager.
 
     Args:
         connection: to an archive's views, used by this alone.
@@ -150,17 +153,40 @@ class Reader:
         self._vocabulary = vocabulary
         self._one_row = one_row
         self._seen = Seen()
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="compare-read")
+        self._slices: Sequence[Slice] = ()
+        self._reading: list[Future[pa.Table]] = []
         self.unpaired = Unpaired()
         """What could not be paired so far."""
 
-    def pairs(self, slices: list[Slice]) -> Iterator[tuple[Slice, Pairs]]:
-        """Yields each slice's pairs; while one is worked on, the next is read."""
-        with ThreadPoolExecutor(1, thread_name_prefix="compare") as ahead:
-            reading = [ahead.submit(self._read, part) for part in slices[:1]]
-            for number, part in enumerate(slices):
-                table = reading.pop().result()
-                reading += [ahead.submit(self._read, each) for each in slices[number + 1 : number + 2]]
-                yield part, self._pair(table)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ahead.shutdown(cancel_futures=True)
+
+    def start(self, slices: Sequence[Slice]) -> None:
+        """Begins to read the first slice, so that it is there when `pairs` is asked for it."""
+        self._slices = slices
+        self._read_ahead(0)
+
+    def pairs(self) -> Iterator[tuple[Slice, Pairs]]:
+        """Yields each slice's pairs; while one is worked on, the next is paired, and the one after that is read."""
+        with ThreadPoolExecutor(1, thread_name_prefix="compare-pair") as between:
+            paired: tuple[Slice, Future[Pairs]] | None = None
+            for number, part in enumerate(self._slices):
+                table = self._reading.pop().result()
+                self._read_ahead(number + 1)
+                before, paired = paired, (part, between.submit(self._pair, table))
+                del table
+                if before is not None:
+                    yield before[0], before[1].result()
+                    del before
+            if paired is not None:
+                yield paired[0], paired[1].result()
+
+    def _read_ahead(self, number: int) -> None:
+        self._reading += [self._ahead.submit(self._read, each) for each in self._slices[number : number + 1]]
 
     def _read(self, part: Slice) -> pa.Table:
         first, second = (side.condition for side in self._sides)
