@@ -217,8 +217,6 @@ async def test_a_clients_key_opens_no_connection_to_nats(house: House) -> None:
 async def test_a_revoked_key_is_cut_off_at_once(house: House) -> None:
     """Within a second of the change of the register a connected model is sent away, and the others are not."""
     client, other = await house.connect(house.keys["a.model"]), await house.connect(house.keys["b.model"])
-    house.clients.pop_all()
-    house.clients.push_async_callback(other.close)
     with house.file.change() as change:
         owner, record = change.register.find_key(house.keys["a.model"].id)
         change.register = change.register.with_key(owner.name, msgspec.structs.replace(record, revoked_unix_s=1))
