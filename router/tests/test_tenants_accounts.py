@@ -250,8 +250,7 @@ async def test_shared_input_arrives_and_nothing_else(house: House) -> None:
     await _eventually(arrives, 5.0)
     before = await count()
     await ours.jetstream().publish("rv.credit.decision", b"ours")
-    await theirs.publish("rv.a-credit.input", b"theirs")
-    await theirs.flush()
+    await _patiently(lambda: theirs.jetstream().publish("rv.a-credit.input", b"theirs"))  # acknowledged: it is stored
     assert await count() == before + 1
     last = await _patiently(lambda: ours.jetstream().get_last_msg("RV_credit", "rv.credit.input"))
     assert last.data == b"shared"

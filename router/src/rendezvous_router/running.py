@@ -216,7 +216,9 @@ class RunningProject:
     async def _find_router(self, client: Client) -> bool:
         wanted = {spec.endpoint for spec in self.specs}
         for router in await read_routers(client):
-            if router["started_unix_us"] >= self._started_unix_us and wanted <= router["endpoints"].keys():
+            is_ours = router["started_unix_us"] >= self._started_unix_us
+            # It tells of its endpoints before its doors are open; then it has no address yet.
+            if is_ours and wanted <= router["endpoints"].keys() and router["grpc"]:
                 self.grpc_address, self.rest_address = _from_here(router["grpc"]), _from_here(router["rest"])
                 return True
         return False
