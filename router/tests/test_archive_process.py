@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from rendezvous_router.nats_server import NatsServer
-from rendezvous_router.own_session import is_weighed_alone, is_weighed_with_others
+from rendezvous_router.own_session import are_sessions_weighed
 from rendezvous_sdk.nats_connection import Connection, connect
 
 from tests.support.archiving import apply, credit_spec, make_parcel, rows_of, send_parcel, settled
 from tests.support.processes import Process, python
 
-IS_WEIGHED = is_weighed_alone() or is_weighed_with_others()
+IS_WEIGHED = are_sessions_weighed()
 COMMAND = python("-m", "rendezvous_router.cli", "archive")
 
 

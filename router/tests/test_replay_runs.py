@@ -24,7 +24,7 @@ from rendezvous_proto.errors import InvalidOutputError, ModelFailedError
 from rendezvous_router.archive.store import ArchiveStore
 from rendezvous_router.archive.verify import verify_endpoint
 from rendezvous_router.cli import app
-from rendezvous_router.own_session import is_weighed_with_others
+from rendezvous_router.own_session import are_sessions_weighed, is_weighed_with_others
 from rendezvous_router.replay.errors import CandidateGoneError
 from rendezvous_router.replay.history import History
 from rendezvous_router.replay.options import ReplayLimits
@@ -350,7 +350,7 @@ def test_all_of_a_replay_is_the_least_of_its_machine(recorded: Recorded) -> None
     target = f"{sys.executable} -m tests.support.replayed_program"
     arguments = command(recorded.folder, "--model", "doubled:3", "--run", target, "--rate", "1/s", "--rows", "1")
     arguments.remove("--eager")
-    is_grouped = Path("/proc/self/autogroup").exists()
+    is_weighed = are_sessions_weighed()
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
             while not any(_runs("tests.support.replayed_program", each) for each in _started(process)):
@@ -358,12 +358,12 @@ def test_all_of_a_replay_is_the_least_of_its_machine(recorded: Recorded) -> None
                 time.sleep(0.02)
             mine = [each for each in _started(process) if not _runs("rendezvous_router.lifeline", each)]
             policies = {os.sched_getscheduler(each.pid) for each in mine}
-            shares = {Path(f"/proc/{each.pid}/autogroup").read_text().split()[-1] for each in mine if is_grouped}
+            shares = {Path(f"/proc/{each.pid}/autogroup").read_text().split()[-1] for each in mine if is_weighed}
         finally:
             process.terminate()
     assert len(mine) >= 2 + is_weighed_with_others()
     assert policies == {os.SCHED_IDLE}
-    assert shares == ({"19"} if is_grouped else set())
+    assert shares == ({"19"} if is_weighed else set())
 
 
 def _started(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["follow_starter", "is_weighed_alone", "is_weighed_with_others", "run_in_own_session"]
+__all__ = ["are_sessions_weighed", "follow_starter", "is_weighed_alone", "is_weighed_with_others", "run_in_own_session"]
 
 _ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _CGROUPS = Path("/proc/self/cgroup")
@@ -28,16 +28,16 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 def is_weighed_alone() -> bool:
     """Tells whether this process leads a session that the kernel weighs against others as one."""
-    return _are_sessions_weighed() and os.getsid(0) == os.getpid()
+    return are_sessions_weighed() and os.getsid(0) == os.getpid()
 
 
 def is_weighed_with_others() -> bool:
     """Tells whether this process shares its weight with the session of another."""
-    return _are_sessions_weighed() and os.getsid(0) != os.getpid()
+    return are_sessions_weighed() and os.getsid(0) != os.getpid()
 
 
-def _are_sessions_weighed() -> bool:
-    """Tells it for this process: in a control group, as containers have, only the group's share counts."""
+def are_sessions_weighed() -> bool:
+    """Tells whether the kernel weighs sessions here: in a control group, a container's, its share counts."""
     try:
         if _ENABLED.read_text().strip() != "1" or os.readlink(_CGROUP_NAMESPACE) != _FIRST_CGROUP_NAMESPACE:
             return False
