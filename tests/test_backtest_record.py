@@ -189,7 +189,7 @@ def check_command(root: Path, folder: Path, requests: int) -> None:
     assert tried["changed_answers"] > requests / 10
     assert tried["tried"]["models"]["logit"] > requests * 0.8
     assert sum(change["requests"] for change in tried["changes"]) == tried["changed_answers"]
-    assert {sample["to"]["rule"] for sample in tried["samples"]} <= {"steps[0].best", "forced", "canary"}
+    assert {sample["to"]["rule"] for sample in tried["samples"]} <= {"steps[0].best", "forced", "canary", "otherwise"}
 
 
 def backtest(root: Path, *arguments: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """An archive's process that writes, merges and deletes far more often than one in use.
 
-`python -m tests.support.archiver ROOT NATS`. Many small files, merged four at a time and deleted at once, so that a
+`python -m tests.support.archiver ROOT NATS`. Many small files, merged two at a time and deleted at once, so that a
 kill finds it in the middle of something.
 """
 
@@ -23,7 +23,7 @@ def main(root: str, nats: str) -> None:
         root=ArchiveRoot.parse(root),
         tenant=DEFAULT_TENANT,
         limits=FlushLimits(seconds=0.1),
-        upkeep=UpkeepOptions(interval_s=0.1, compaction=CompactionOptions(fan_in=4, grace_s=0)),
+        upkeep=UpkeepOptions(interval_s=0.1, rest=1.0, compaction=CompactionOptions(fan_in=2, grace_s=0)),
     )
     asyncio.run(run_archive(options))
 

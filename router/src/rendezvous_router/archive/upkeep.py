@@ -29,7 +29,6 @@ INTERVAL_S = 60.0
 _RETAIN_EVERY_S = 600.0
 _JOIN_S = 5.0
 _NICE = 10
-_REST = 20  # as many times as long as it works it rests, however large the archive
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -46,6 +45,8 @@ class UpkeepOptions:
     """What is merged."""
     retention: RetentionOptions | None = None
     """What is kept; None: everything."""
+    rest: float = 20.0
+    """It rests at least so many times as long as the round before took, however large the archive."""
 
 
 class _StoppedError(Exception):
@@ -97,7 +98,7 @@ class Upkeep:
                 self._attempt(endpoint)
             if time.monotonic() - self._retained_at >= _RETAIN_EVERY_S:
                 self._retained_at = time.monotonic()
-            pause_s = max(self._options.interval_s, _REST * (time.monotonic() - started))
+            pause_s = max(self._options.interval_s, self._options.rest * (time.monotonic() - started))
             self.rounds += 1
 
     def _attempt(self, endpoint: str) -> None:
