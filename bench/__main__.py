@@ -19,12 +19,11 @@ from bench.mlserver import NotInstallableError
 from bench.picture import draw
 from bench.processes import ChildError
 from bench.record import RECORD, measure_record, show
-from bench.report import Report, print_results, print_verdicts, to_rows, write_report
+from bench.report import RESULTS, Report, print_results, print_verdicts, to_rows, write_report
 from bench.systems import Workshop, open_workshop
 from bench.targets import HUNG_KEYS, Measurement, judge
 from examples.credit.train import train
 
-_RESULTS = Path(__file__).parent / "results"
 _QUICK_REQUESTS = 1000
 _HUNG = "hung"
 _RECORD_ROUNDS = 5
@@ -98,7 +97,7 @@ def main(
         typer.Option(help=f"Only systems whose names contain this: {', '.join(SYSTEM_NAMES)}, {_HUNG}, {RECORD}."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.2, help="Measured time of each cell.")] = 4.0,
-    results: Annotated[Path, typer.Option(help="Folder for JSON and picture.")] = _RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder for JSON and picture.")] = RESULTS,
 ) -> None:
     """Measures this system beside its alternatives, in one run on one machine."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -32,12 +32,12 @@ from bench.load import Outcome
 from bench.machine import describe_machine
 from bench.measure import make_load, measure, neighbours_apart
 from bench.processes import Child, running
+from bench.report import RESULTS, write_report
 from bench.systems import ENDPOINT, System, Workshop, archive_command, open_workshop, rendezvous
 
 RECORD = "record"
 """Its name among the systems of the bench."""
 
-_RESULTS = Path(__file__).parent / "results"
 _CELL = Cell("rv5-record", "unary", 64, 1)
 _STEADY_SHARE = 0.3
 _TENANT = "default"
@@ -253,16 +253,14 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.2, help="Measured time of each round.")] = 6.0,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds with and without the archive.")] = 10,
     relaxed: Annotated[bool, typer.Option("--relaxed", help="nats-server does not flush each publish.")] = False,
-    results: Annotated[Path, typer.Option(help="Folder for the JSON.")] = _RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder for the JSON.")] = RESULTS,
 ) -> None:
     """Measures what the archive costs, and what it can."""
     console = Console(width=150)
     with open_workshop() as workshop:
         figures = measure_record(workshop, measure_s=seconds, rounds=rounds, relaxed=relaxed)
     show(console, figures)
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / f"{figures.date[:10]}-record.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
+    path = write_report(figures, results, f"{figures.date[:10]}-record")
     console.print(f"written: {path}", highlight=False)
 
 

@@ -34,9 +34,9 @@ from bench.machine import describe_machine
 from bench.measure import make_load, measure, neighbours_apart
 from bench.payloads import make_frame
 from bench.processes import ROOT, python_module, script
+from bench.report import RESULTS, write_report
 from bench.systems import ENDPOINT, LINEAR, System, Workshop, make_spec, open_workshop, rendezvous
 
-_RESULTS = Path(__file__).parent / "results"
 _STEADY = Cell("rv3-replay", "unary", 64, 1)
 _STEADY_SHARE = 0.3
 _STREAM = Generation(1_700_000_000_000_000)
@@ -214,16 +214,14 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.2, help="Measured time of each round.")] = 6.0,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds with and without a replay.")] = 8,
     rows: Annotated[int, typer.Option(min=1000, help="Rows of the history.")] = 2_000_000,
-    results: Annotated[Path, typer.Option(help="Folder for the JSON.")] = _RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder for the JSON.")] = RESULTS,
 ) -> None:
     """Measures what a replay costs the live answers."""
     console = Console(width=150)
     with open_workshop() as workshop:
         figures = measure_replay(workshop, measure_s=seconds, rounds=rounds, history_rows=rows)
     show(console, figures)
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / f"{figures.date[:10]}-replay.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
+    path = write_report(figures, results, f"{figures.date[:10]}-replay")
     console.print(f"written: {path}", highlight=False)
 
 

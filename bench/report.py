@@ -9,6 +9,9 @@ from rich.table import Table
 
 from bench.targets import Measurement, Results, Target, Verdict
 
+RESULTS = Path(__file__).parent / "results"
+"""Folder of the reports that are kept."""
+
 
 class Report(msgspec.Struct, kw_only=True):
     """One run of the bench, as it is kept."""
@@ -27,8 +30,8 @@ class Report(msgspec.Struct, kw_only=True):
     """What the archive costs and can (`bench.record`)."""
 
 
-def write_report(report: Report, folder: Path, name: str) -> Path:
-    """Writes *report* as indented JSON; returns the file."""
+def write_report(report: msgspec.Struct, folder: Path, name: str) -> Path:
+    """Writes a report of this or another bench as indented JSON; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
@@ -36,7 +39,7 @@ def write_report(report: Report, folder: Path, name: str) -> Path:
 
 
 def read_report(path: Path) -> Report:
-    """Reads a report that `write_report` wrote.
+    """Reads a report of the bench as a whole that `write_report` wrote.
 
     Raises:
         msgspec.ValidationError: it is none.

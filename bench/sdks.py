@@ -40,11 +40,11 @@ from rich.table import Table
 from bench.machine import describe_machine
 from bench.payloads import make_frame
 from bench.processes import Child, ChildError, running
+from bench.report import RESULTS, write_report
 from toolchains.building import is_built
 from toolchains.languages import LANGUAGES
 from toolchains.programs import PROBES
 
-_RESULTS = Path(__file__).parent / "results"
 _ENDPOINT, _MODEL, _ROUTER = "bench", "trivial", "bench"
 _SPEC = {
     "endpoint": _ENDPOINT,
@@ -285,8 +285,7 @@ def main(arguments: list[str]) -> None:
             results=rows,
             left_out=left_out,
         )
-        path = _RESULTS / f"{started:%Y-%m-%d}-sdks.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+        path = write_report(report, RESULTS, f"{started:%Y-%m-%d}-sdks")
         console.print(f"written: {path}", highlight=False)
 
 
