@@ -28,7 +28,7 @@ _THREADS = Path("/proc/self/task")
 
 
 class Courtesy:
-    """Leaves the processor to others from now on, but takes a tenth of it while it is behind.
+    """Leaves the processor to others, but takes a tenth of it while it is behind, which it is taken for at first.
 
     Where it cannot change its share later, it takes about a tenth of what others get from the beginning: a process that
     stood still for hours on a busy machine would lose what it is there to keep.
@@ -36,11 +36,10 @@ class Courtesy:
 
     def __init__(self) -> None:
         self._is_adjustable = is_weighed_alone()
-        self._nice = _NICEST
+        self._nice = _NICER
         if self._is_adjustable:
-            step_back()
-        else:
-            _be_nice(_NICER)
+            _compute_idly()
+        _be_nice(_NICER)
 
     def set_behind(self, is_behind: bool) -> None:
         """Takes a tenth, or next to nothing; cheap when nothing changes."""
@@ -55,9 +54,13 @@ class Courtesy:
 
 def step_back() -> None:
     """Gives this process's threads, and what they start, the lowest priority; Arrow gets one thread to compute."""
+    _compute_idly()
+    _be_nice(_NICEST)
+
+
+def _compute_idly() -> None:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    _be_nice(_NICEST)
     if hasattr(os, "SCHED_IDLE"):
         for thread in _threads():
             # Threads end at any time, and a container may forbid it: then being nice has to do.

@@ -49,6 +49,7 @@ class Archiver:
         self._limits = limits
         self._running: dict[str, tuple[EndpointArchive, asyncio.Task[None]]] = {}
         self._look = asyncio.Event()
+        self._has_looked = False
         self._stopping = asyncio.Event()
 
     @property
@@ -63,8 +64,8 @@ class Archiver:
 
     @property
     def is_behind(self) -> bool:
-        """Whether more waits for it, at some endpoint, than it may hold."""
-        return any(archive.is_behind for archive, _ in self._running.values())
+        """Whether more waits for it, at some endpoint, than it may hold; it may be while it does not know better."""
+        return not self._has_looked or any(archive.is_behind for archive, _ in self._running.values())
 
     def endpoints(self) -> list[str]:
         """Returns the endpoints that are archived now; may be called from another thread."""
@@ -120,6 +121,7 @@ class Archiver:
                     self._client, self._root, tenant=self._tenant, endpoint=name, limits=self._limits
                 )
                 self._running[name] = archive, asyncio.create_task(archive.run(), name=f"archive {name}")
+        self._has_looked = True
 
     async def _list_endpoints(self) -> list[str]:
         """Returns the endpoints that have a durable stream, with or without a specification."""

@@ -107,7 +107,7 @@ class _Running:
     async def hurry_when_behind(self, courtesy: Courtesy) -> None:
         """Takes more of the processor for as long as it is behind; never returns."""
         while True:
-            courtesy.set_behind(self.archiver is not None and self.archiver.is_behind)
+            courtesy.set_behind(self.archiver is None or self.archiver.is_behind)
             await asyncio.sleep(_LOOK_S)
 
     async def _take_locks(self) -> None:

@@ -126,12 +126,13 @@ class StreamReader:
 
     @property
     def is_behind(self) -> bool:
-        """Whether more waited in the stream, of late, than it may hold."""
+        """Whether more waited in the stream, of late, than it may hold; for a moment after the start it may have."""
         return time.monotonic() - self._behind_at < _BEHIND_S
 
     async def run(self) -> None:
         """Archives until `stop`; whatever fails is tried again, with growing pauses. What was read is archived then."""
         self._client.reconnect_listeners.append(self._on_reconnected)
+        self._behind_at = time.monotonic()
         pause_s = _FIRST_PAUSE_S
         try:
             while not self._stopping.is_set():
