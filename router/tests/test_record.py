@@ -1,7 +1,7 @@
 """Reading the record back from a real nats-server: in order, within times, leaving nothing behind."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 import pytest
@@ -125,10 +125,13 @@ async def test_parcels_are_read(client: Client) -> None:
     assert [parcel.parcel_id async for _, parcel in read_parcels(client, "credit")] == ["p1"]
 
 
-@pytest.mark.parametrize("request_id", [new_id(), "my-own-id", str(uuid.uuid4())])
+@pytest.mark.parametrize("make_id", [new_id, lambda: "my-own-id", lambda: str(uuid.uuid4())])
 @pytest.mark.parametrize("endpoint", ["credit", None])
-async def test_decision_is_found_by_any_kind_of_id(client: Client, request_id: str, endpoint: str | None) -> None:
+async def test_decision_is_found_by_any_kind_of_id(
+    client: Client, make_id: Callable[[], str], endpoint: str | None
+) -> None:
     """A decision is found by an id that tells its time and by one that does not, with and without endpoint."""
+    request_id = make_id()
     await _decide(client, "other", request_id)
     found = await find_decision(client, request_id, endpoint)
     assert found is not None
