@@ -19,6 +19,7 @@ from rendezvous_proto.errors import (
     OverloadedError,
     RendezvousError,
     UnauthenticatedError,
+    UnavailableError,
 )
 from rendezvous_proto.frames import FrameView, encode_frame
 from rendezvous_sdk import AsyncClient, Client, ClientOptions
@@ -134,6 +135,16 @@ def test_what_fails_in_passing_is_sent_again(endpoint: tuple[Doubling, str]) -> 
     assert serving.unary == 2
     assert serving.retried_after_s >= 0.3
     assert len(serving.sent) == 24  # the same ids
+
+
+def test_a_stream_that_breaks_says_so(endpoint: tuple[Doubling, str]) -> None:
+    """Whether gRPC drops the requests before the error reaches the caller or after, the caller gets the error."""
+    serving, address = endpoint
+    with Client(address, key=_KEY) as client:
+        for _ in range(200):
+            serving.breaks_after = 1
+            with pytest.raises(UnavailableError, match="going down"):
+                list(client.stream({"x": [float(number)]} for number in range(50)))
 
 
 def test_rows_that_fail_are_named(endpoint: tuple[Doubling, str]) -> None:

@@ -293,6 +293,8 @@ class _Sending:
                 self._spans.start(request)
                 self._sent.append(request.request_id)
                 yield request
+        except GeneratorExit:  # gRPC wants no more of them: the stream's own error says why
+            raise
         except BaseException as error:  # gRPC would hide it: the caller gets it from `stream`
             self.failure = error
             raise
