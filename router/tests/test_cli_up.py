@@ -37,6 +37,8 @@ durability: relaxed
 """
 ROWS = "amount,outcome\n1,0\n2,1\n3,0\n"
 TIMEOUT_S = 90
+REQUEST_TIMEOUT_S = 5
+"""How long a request to JetStream waits."""
 
 
 def _until(condition: Callable[[], Any], what: str) -> Any:
@@ -152,6 +154,17 @@ def test_apply_is_in_force_when_it_returns(up: Up) -> None:
     (applied,) = up.json("apply", "credit.yaml")
     assert applied["state"] == "in force"
     assert {record["model"] for record in up.json("score", "credit", "rows.csv")} == {"card"}
+
+
+@pytest.mark.timeout(300)
+def test_a_nats_server_that_is_slow_to_answer_is_asked_again(up: Up) -> None:
+    """While the router comes up nats-server answers nothing for longer than a request waits: the project comes up."""
+    _until(lambda: "router\n" in (up.folder / "up.err").read_text(), "the router is started")
+    (server,) = [each for each in psutil.Process(up.process.pid).children() if "nats" in each.name()]
+    server.suspend()
+    time.sleep(REQUEST_TIMEOUT_S + 2)
+    server.resume()
+    assert all(model["ready"] for model in up.ready()["models"])
 
 
 @pytest.mark.timeout(300)

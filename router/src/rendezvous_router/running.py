@@ -36,6 +36,7 @@ _POLL_S = 0.1
 _DEATHS_TO_GIVE_UP = 5
 _FSYNC_TRIES = 20
 _LOG_LINES = 8
+_SERVER_FAULTS = (NatsError, TimeoutError)
 
 
 class StartError(RuntimeError):
@@ -292,11 +293,7 @@ class RunningProject:
             readiness = ModelReadiness(
                 name=name,
                 expected=self.project.models[name].replicas,
-                replicas=tuple(
-                    replica
-                    for replica in await read_replicas(client)
-                    if replica["model"] == name and replica["started_unix_us"] >= self._started_unix_us
-                ),
+                replicas=await self._find_replicas(client, name),
                 log=self._supervisor.log_of(process),
             )
             hopeless = self._supervisor.restarts_of(process) >= _DEATHS_TO_GIVE_UP
@@ -304,14 +301,30 @@ class RunningProject:
                 return readiness
             await asyncio.sleep(_POLL_S)
 
+    async def _find_replicas(self, client: Client, name: str) -> tuple[Status, ...]:
+        try:
+            replicas = await read_replicas(client)
+        except _SERVER_FAULTS:
+            return ()  # as in `_wait`
+        started_us = self._started_unix_us
+        return tuple(each for each in replicas if each["model"] == name and each["started_unix_us"] >= started_us)
+
     async def _wait(self, is_ready: Callable[[], Awaitable[bool]], name: str, what: str) -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while not await is_ready():
+        while True:
+            silence = ""
+            try:
+                if await is_ready():
+                    return
+            except _SERVER_FAULTS as error:  # it may have too much to do, or a cluster no leader: it is asked again
+                silence = f" (nats-server, when asked last: {error or type(error).__name__})"
             restarts = self._supervisor.restarts_of(name)
             if restarts >= _DEATHS_TO_GIVE_UP or time.monotonic() > deadline:
                 log = self._supervisor.log_of(name)
                 lines = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
-                fault = f"died {restarts} times" if restarts else f"did not {what} within {_READY_TIMEOUT_S:g} s"
+                fault = (
+                    f"died {restarts} times" if restarts else f"did not {what} within {_READY_TIMEOUT_S:g} s{silence}"
+                )
                 raise StartError(f"{name} {fault}; end of {log}:\n{lines}")
             await asyncio.sleep(_POLL_S)
 
