@@ -157,8 +157,11 @@ async def test_it_takes_more_of_the_processor_while_it_is_behind(
             await asyncio.gather(*(send_parcel(client, parcel) for _ in range(100)))
         process.signal(signal.SIGCONT)
         await follow_share(process.popen.pid, shares, 4)
+        process.signal(signal.SIGTERM)
+        await follow_share(process.popen.pid, shares, 5)
+        await asyncio.to_thread(process.popen.wait, 20)  # a second signal would end it at once
     assert await asyncio.to_thread(process.stop) == 0
-    assert shares == (["10", "19", "10", "19"] if IS_WEIGHED else ["10"])
+    assert shares == (["10", "19", "10", "19", "0"] if IS_WEIGHED else ["10"])
 
 
 async def follow_share(pid: int, shares: list[str], count: int) -> None:
@@ -166,7 +169,7 @@ async def follow_share(pid: int, shares: list[str], count: int) -> None:
     give_up = time.monotonic() + 40
     while len(shares) < count:
         assert time.monotonic() < give_up, shares
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
         if (share := share_of(pid)) != shares[-1]:
             shares.append(share)
 

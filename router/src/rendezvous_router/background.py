@@ -43,13 +43,22 @@ class Courtesy:
 
     def set_behind(self, is_behind: bool) -> None:
         """Takes a tenth, or next to nothing; cheap when nothing changes."""
-        wanted = _NICER if is_behind else _NICEST
+        self._weigh(_NICER if is_behind else _NICEST)
+
+    def end(self) -> bool:
+        """Takes as much as any other from now on, as somebody waits for this process to end; False: ask once more."""
+        return self._weigh(0)
+
+    def _weigh(self, wanted: int) -> bool:
         if not self._is_adjustable or wanted == self._nice:
-            return
+            return True
         # The kernel allows a change each 0.1 s; then it is done at the next call.
-        with contextlib.suppress(OSError):
+        try:
             _AUTOGROUP.write_text(str(wanted))
-            self._nice = wanted
+        except OSError:
+            return False
+        self._nice = wanted
+        return True
 
 
 def step_back() -> None:

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _LOCK = ".archive.lock"
 _ENDING_S = 5.0
 _POLL_S = 0.1
+_END_TRIES = 3
 _LOOK_S = 1.0
 
 
@@ -68,11 +69,16 @@ async def run_archive(options: ArchiveOptions) -> None:
     stopping = asyncio.create_task(stop.wait())
     hurrying = asyncio.create_task(running.hurry_when_behind(courtesy))
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await end_tasks(hurrying)
+    for _ in range(_END_TRIES):
+        if courtesy.end():
+            break
+        await asyncio.sleep(_POLL_S)
     if running.archiver is not None:
         running.archiver.stop()
         await asyncio.wait((serving,))
     failure = serving.exception() if serving.done() else None
-    await end_tasks(serving, stopping, hurrying)
+    await end_tasks(serving, stopping)
     await running.close()
     if failure is not None:
         raise failure
