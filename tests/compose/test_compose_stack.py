@@ -103,8 +103,8 @@ def test_answers_go_on_without_the_champion(stack: ComposeStack) -> None:
         stack.wait(lambda: load.outcomes.models()["boosted"] > others["boosted"] + 10, "answers of the champion, again")
     load.outcomes.check()
     assert sum(count for model, count in others.items() if model not in ("boosted", "")) > 20
-    late = [took for took in load.outcomes.took_s.values() if took > DEADLINE_S + 0.25]  # a busy machine's leeway
-    assert len(late) <= load.outcomes.sent * 0.02, late
+    late = [took for took in load.outcomes.took_s.values() if took > DEADLINE_S + 0.5]  # a busy machine's leeway
+    assert len(late) <= load.outcomes.sent * 0.05, late
 
 
 @pytest.mark.parametrize("service", ["router", "nats", "archive"])
