@@ -37,9 +37,9 @@ from rendezvous_proto.postbox import (
 from rendezvous_router.archive.verify import read_stream_states, verify_endpoint
 from rendezvous_router.record import StoredMessage, read_stream
 from rendezvous_sdk.archive.layout import ArchiveRoot
-from rendezvous_sdk.archive.manifest import read_current
 from rendezvous_sdk.nats_connection import Connection, connect
 
+from tests.support.archiving import entries_of
 from tests.support.mayhem import StubbornLoad, Victim, draw_plan, kill_by_plan
 from tests.support.processes import Process, python, script
 from tests.support.stack import ENDPOINT, Stack, eventually
@@ -118,8 +118,7 @@ class Installation:
 
     def _archived(self) -> int:
         """Returns how many messages are archived."""
-        entries = read_current(ArchiveRoot.parse(self.archive), "default", "sum")
-        return sum(entry.messages for entry in entries)
+        return sum(entry.messages for entry in entries_of(self.archive, "sum"))
 
     def _kill(self, name: str) -> None:
         self._running[name].kill()
@@ -195,10 +194,9 @@ async def archive_has_all(client: Connection, archive: Path) -> None:
 
 async def archive_has_merged(archive: Path) -> None:
     """Waits until small files have been merged; they are at any moment, so mostly they were long before."""
-    root = ArchiveRoot.parse(archive)
 
     async def merged() -> bool:
-        entries = await asyncio.to_thread(read_current, root, "default", "sum")
+        entries = await asyncio.to_thread(entries_of, archive, "sum")
         return max(entry.batches for entry in entries) > 1
 
     await eventually(merged, "small files are merged", within_s=60)
@@ -257,7 +255,7 @@ async def check_verify(installation: Installation) -> None:
     """`archive verify` finds it complete, then misses the file that is taken away."""
     code, report = await asyncio.to_thread(installation.verify, "--deep")
     assert (code, report["is_complete"], report["damaged"]) == (0, True, [])
-    entries = read_current(ArchiveRoot.parse(installation.archive), "default", "sum")
+    entries = entries_of(installation.archive, "sum")
     victim = installation.archive / max(each.path for entry in entries for each in entry.files if each.kind == "inputs")
     os.rename(victim, victim.with_suffix(".away"))
     code, report = await asyncio.to_thread(installation.verify)
@@ -274,6 +272,6 @@ async def messages(client: Connection, stream: str, subject: str) -> AsyncIterat
 
 def read_kind(archive: Path, kind: str) -> pa.Table:
     """Returns all rows of a kind that belong to the archive."""
-    entries = read_current(ArchiveRoot.parse(archive), "default", "sum")
+    entries = entries_of(archive, "sum")
     files = [file.path for entry in entries for file in entry.files if file.kind == kind]
     return pa.concat_tables([pq.ParquetFile(archive / path).read() for path in files])
